@@ -1,0 +1,317 @@
+"""Every error that sojourn raises, in one tree.
+
+    SojournError
+    ├─ ConflictError            a guard failed, nothing was written; read again
+    │  ├─ LeaseHeldError        somebody else holds the lease; wait, or ask for it
+    │  └─ LeaseLostError        the lease ended or was taken; acquire it anew
+    ├─ CommitUnknownError       perhaps written; repeat the same transaction id only
+    │  └─ CallTimeoutError      a call took longer than it may; perhaps written
+    ├─ UnavailableError         the store was not reached, nothing was written; wait and repeat
+    │  ├─ OverloadedError       more is waiting than the limits allow; wait and repeat
+    │  └─ RateLimitedError      one caller asked more often than it may; wait and repeat
+    ├─ RefusedError             nothing was written; the caller must change something
+    │  ├─ InvalidError          a value is not of the form asked for
+    │  ├─ LimitError            a value is beyond a limit
+    │  ├─ ClosedError           the store, or what belongs to it, is not open
+    │  ├─ IncompatibleError     the stored data is not sojourn's, or of another release
+    │  ├─ SessionInvalidError   no live session is opened by what was presented
+    │  │  ├─ SessionUnknownError  there is none, or the secret does not open it
+    │  │  ├─ SessionExpiredError  its idle or absolute limit was reached
+    │  │  └─ SessionRevokedError  it was ended
+    │  ├─ FunctionUnknownError  no function of this name and kind may be called
+    │  ├─ RequestReusedError    a request id came again with other arguments
+    │  ├─ OriginRefusedError    a page of another origin, or another host name, may not ask this server
+    │  ├─ RouteUnknownError     the server has no such route
+    │  └─ MethodRefusedError    the route is not asked by this method
+    ├─ ApplicationError         a function said no, and gave data that says why
+    ├─ ResultInvalidError       a function returned what it does not declare; its writes are undone
+    ├─ CapabilityError          this engine cannot do that
+    ├─ CorruptError             stored bytes cannot be understood; never retried
+    └─ MissingExtraError        an optional dependency is not installed
+
+There are four kinds of failure (conflict, unknown outcome, unavailable, refused), and each class says
+whether anything was written (`written`) and what a caller may do (`retry`). `code` is stable: the server, the
+browser client and the command line report the same word.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+__all__ = [
+    "ApplicationError",
+    "CallTimeoutError",
+    "CapabilityError",
+    "ClosedError",
+    "CommitUnknownError",
+    "ConflictError",
+    "CorruptError",
+    "FunctionUnknownError",
+    "IncompatibleError",
+    "InvalidError",
+    "LeaseHeldError",
+    "LeaseLostError",
+    "LimitError",
+    "MethodRefusedError",
+    "MissingExtraError",
+    "OriginRefusedError",
+    "OverloadedError",
+    "RateLimitedError",
+    "RefusedError",
+    "RequestReusedError",
+    "ResultInvalidError",
+    "Retry",
+    "RouteUnknownError",
+    "SessionExpiredError",
+    "SessionInvalidError",
+    "SessionRevokedError",
+    "SessionUnknownError",
+    "SojournError",
+    "UnavailableError",
+]
+
+
+class Retry(StrEnum):
+    """What a caller may do after an error."""
+
+    AFTER_READING = "after_reading"
+    """Read the state again, decide again, then commit under a new transaction."""
+    SAME_ID = "same_id"
+    """Repeat the very same transaction id; under a new id the work might be done twice."""
+    LATER = "later"
+    """Wait, then repeat unchanged."""
+    NEVER = "never"
+    """Repeating unchanged cannot succeed."""
+
+
+class SojournError(Exception):
+    """Anything that sojourn raises on purpose; catch it to catch all of them."""
+
+    code: ClassVar[str] = "sojourn"
+    retry: ClassVar[Retry] = Retry.NEVER
+    written: ClassVar[Literal["no", "perhaps"]] = "no"
+
+
+class ConflictError(SojournError):
+    """A guard failed, so nothing was written: read again and decide again.
+
+    `guard` is the guard that failed, `found` the record that stands at its key (None when there is none, or
+    when the guard covers a span), `now` the engine's time in milliseconds: enough to decide without another read.
+    """
+
+    code: ClassVar[str] = "conflict"
+    retry: ClassVar[Retry] = Retry.AFTER_READING
+
+    def __init__(self, message: str, *, guard: object = None, found: object = None, now: int | None = None) -> None:
+        super().__init__(message)
+        self.guard = guard
+        self.found = found
+        self.now = now
+
+
+class LeaseHeldError(ConflictError):
+    """Somebody else holds the lease, and it was not released within the time given; nothing was written."""
+
+    code: ClassVar[str] = "lease_held"
+    retry: ClassVar[Retry] = Retry.LATER
+
+
+class LeaseLostError(ConflictError):
+    """The lease ended, was released or was taken by another holder; nothing was written.
+
+    `unsaved` is what the holder had not saved, for faces that keep a value in memory; None elsewhere.
+    """
+
+    code: ClassVar[str] = "lease_lost"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        guard: object = None,
+        found: object = None,
+        now: int | None = None,
+        unsaved: object = None,
+    ) -> None:
+        super().__init__(message, guard=guard, found=found, now=now)
+        self.unsaved = unsaved
+
+
+class CommitUnknownError(SojournError):
+    """The answer was lost: perhaps written, perhaps not. The kernel has already repeated the same id for a while.
+
+    Repeat the same transaction id to find out; a new id might do the work twice.
+    """
+
+    code: ClassVar[str] = "commit_unknown"
+    retry: ClassVar[Retry] = Retry.SAME_ID
+    written: ClassVar[Literal["no", "perhaps"]] = "perhaps"
+
+
+class CallTimeoutError(CommitUnknownError):
+    """A call took longer than `limits.CALL_TIMEOUT` and was stopped; perhaps written. Repeat the same request id."""
+
+    code: ClassVar[str] = "call_timeout"
+
+
+class UnavailableError(SojournError):
+    """The store could not be reached or could not take more; nothing was written: wait and repeat."""
+
+    code: ClassVar[str] = "unavailable"
+    retry: ClassVar[Retry] = Retry.LATER
+
+
+class OverloadedError(UnavailableError):
+    """More transactions or bytes are waiting than `limits.py` allows; nothing was written: wait and repeat."""
+
+    code: ClassVar[str] = "overloaded"
+
+
+class RateLimitedError(UnavailableError):
+    """One caller asked more often than it may; nothing was written. `retry_after` is how many seconds to wait."""
+
+    code: ClassVar[str] = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RefusedError(SojournError):
+    """Nothing was written, and repeating unchanged is useless: the caller must change something."""
+
+    code: ClassVar[str] = "refused"
+
+
+class InvalidError(RefusedError):
+    """A value is not of the form asked for. `name` is the value's name."""
+
+    code: ClassVar[str] = "invalid"
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+        self.problem = problem
+
+
+class LimitError(RefusedError):
+    """A value is beyond a limit. `name` is the value's name, `limit` the most allowed, `found` what was given."""
+
+    code: ClassVar[str] = "limit"
+
+    def __init__(self, name: str, *, limit: int, found: int, unit: str) -> None:
+        super().__init__(f"{name}: at most {limit} {unit} allowed, found {found}")
+        self.name = name
+        self.limit = limit
+        self.found = found
+        self.unit = unit
+
+
+class ClosedError(RefusedError):
+    """The store, or something that belongs to it, is closed or was never opened."""
+
+    code: ClassVar[str] = "closed"
+
+
+class IncompatibleError(RefusedError):
+    """What stands where the store should be is not sojourn's, or was written by a newer release."""
+
+    code: ClassVar[str] = "incompatible"
+
+
+class SessionInvalidError(RefusedError):
+    """No live session is opened by what was presented. On the wire the three kinds are this one, alike."""
+
+    code: ClassVar[str] = "session_invalid"
+
+
+class SessionUnknownError(SessionInvalidError):
+    """There is no such session, or the secret does not, or no longer, open it."""
+
+    code: ClassVar[str] = "session_unknown"
+
+
+class SessionExpiredError(SessionInvalidError):
+    """The session was not used within its idle limit, or has reached its absolute limit."""
+
+    code: ClassVar[str] = "session_expired"
+
+
+class SessionRevokedError(SessionInvalidError):
+    """The session was ended on purpose, here or elsewhere."""
+
+    code: ClassVar[str] = "session_revoked"
+
+
+class FunctionUnknownError(RefusedError):
+    """No function of this name and kind may be called by this caller; an internal one is no different from none."""
+
+    code: ClassVar[str] = "function_unknown"
+
+
+class RequestReusedError(RefusedError):
+    """A request id came again with another function or other arguments than the first time; nothing was written."""
+
+    code: ClassVar[str] = "request_reused"
+
+
+class OriginRefusedError(RefusedError):
+    """The request came from a page of another origin, or under a host name that is not this server's."""
+
+    code: ClassVar[str] = "origin_refused"
+
+
+class RouteUnknownError(RefusedError):
+    """The server has no such route."""
+
+    code: ClassVar[str] = "route_unknown"
+
+
+class MethodRefusedError(RefusedError):
+    """The route exists and is not asked by this method."""
+
+    code: ClassVar[str] = "method_refused"
+
+
+class ApplicationError(SojournError):
+    """Raised by a function of the application to say no. `data` goes to the client as it is; nothing was written."""
+
+    code: ClassVar[str] = "application"
+
+    def __init__(self, message: str, data: object = None) -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class ResultInvalidError(SojournError):
+    """A function returned what its annotation does not allow; nothing was written. The function is at fault."""
+
+    code: ClassVar[str] = "result_invalid"
+
+
+class CapabilityError(SojournError):
+    """This engine cannot do that. `capability` is the name of what it lacks."""
+
+    code: ClassVar[str] = "capability_missing"
+
+    def __init__(self, capability: str, problem: str) -> None:
+        super().__init__(f"this engine lacks {capability}: {problem}")
+        self.capability = capability
+
+
+class CorruptError(SojournError):
+    """Stored bytes cannot be understood: damaged, or written by something else."""
+
+    code: ClassVar[str] = "corrupt"
+
+
+class MissingExtraError(SojournError, ImportError):
+    """An optional dependency is not installed. `extra` is what to install it by."""
+
+    code: ClassVar[str] = "extra_missing"
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'sojourn[{extra}]'")
+        self.extra = extra
+        self.package = package

@@ -1,0 +1,211 @@
+"""Functions bound to a store: where a call becomes a transaction.
+
+Whoever calls, a browser or this process, a call goes one way: arguments as JSON text, checked before any I/O; the
+handler, in as many attempts as it needs; the result checked and written as JSON text before anything commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final, ParamSpec, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from sojourn import limits
+from sojourn.errors import (
+    CapabilityError,
+    FunctionUnknownError,
+    InvalidError,
+    RequestReusedError,
+    SessionUnknownError,
+)
+from sojourn.functions import layout
+from sojourn.functions.context import ActionCtx, MutationCtx, QueryCtx
+from sojourn.functions.model import Function, Kind
+from sojourn.kernel import Attempt, Store
+from sojourn.kernel.codec import codec
+from sojourn.sessions import Issued, Session, SessionId, Sessions
+from sojourn.sessions.model import moment
+
+__all__ = ["Answer", "Bound", "Call"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call: the function, its arguments as JSON text, and what makes it recognisable.
+
+    `request_id` recognises a mutation that comes again; `token` is what the caller presented, if it came with one.
+    """
+
+    function: Function[..., Any]
+    session: Session
+    arguments: bytes
+    request_id: str | None = None
+    token: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The result as JSON text, and the new token if the call rotated its session."""
+
+    result: bytes
+    issued: Issued | None = None
+
+
+class _Done(msgspec.Struct, frozen=True, array_like=True):
+    """What is kept of a mutation by its request id: a hash of the call, and its result."""
+
+    call: str
+    result: msgspec.Raw
+
+
+_DONE: Final = codec(_Done)
+
+
+class Bound:
+    """The functions of an application over its store."""
+
+    def __init__(self, functions: Mapping[str, Function[..., Any]], sessions: Sessions, store: Store) -> None:
+        if store is not sessions.store:
+            raise InvalidError("store", "it is not the one that the functions' sessions are kept in")
+        self._functions = functions
+        self.sessions = sessions
+        self.store = store
+
+    def public(self, kind: Kind, name: str) -> Function[..., Any]:
+        """Return the public function of this kind and name.
+
+        Raises:
+            FunctionUnknownError: there is none, or it is internal: a caller cannot tell.
+        """
+        function = self._functions.get(name)
+        if function is None or function.internal or function.kind is not kind:
+            raise FunctionUnknownError(f"there is no {kind} of the name {name[: limits.NAME_CHARS]!r}")
+        return function
+
+    async def run(
+        self, function: Function[..., R], *, session: Session, request_id: str | None = None, **arguments: Any
+    ) -> R:
+        """Run a function, public or internal, for a session, and return its result.
+
+        A query sees one consistent state. A mutation is one serializable transaction: re-run on conflict, and with a
+        `request_id` applied once, however often it is called with it; a repeat returns the first result. An action is
+        run once and never repeated.
+
+        Raises:
+            InvalidError: the arguments are not what it takes; nothing was written.
+            RequestReusedError: the request id came before with another call; nothing was written.
+            SessionInvalidError: the session has ended; nothing was written.
+            ResultInvalidError: the result is not what it declares; nothing was written.
+            ConflictError: rivals in other processes were faster in every attempt; nothing was written.
+            UnavailableError: the store could not be reached; nothing was written.
+            CommitUnknownError: the answer was lost; call again with the same request id.
+        """
+        signature = function.signature
+        answer = await self.answer(Call(function, session, signature.encode(arguments), request_id))
+        result: R = signature.load(answer.result)
+        return result
+
+    async def answer(self, call: Call) -> Answer:
+        """Run a call whose arguments are JSON text, and return its result as such; in all else as `run`.
+
+        Raises:
+            SojournError: as `run` does.
+        """
+        if call.request_id is not None and not 1 <= len(call.request_id) <= limits.REQUEST_ID_CHARS:
+            raise InvalidError("request_id", f"it has 1 to {limits.REQUEST_ID_CHARS} characters")
+        call.function.signature.decode(call.arguments)  # refused before any I/O
+        seed = call.request_id or secrets.token_hex(16)
+        match call.function.kind:
+            case Kind.QUERY:
+                return Answer(await self._query(call, seed))
+            case Kind.MUTATION:
+                return Answer(await self._mutation(call, seed))
+            case Kind.ACTION:
+                return await self._action(call, seed)
+
+    async def run_as(self, function: Function[..., R], session: Session, arguments: Mapping[str, Any]) -> R:
+        """Run a function for an action; see `run`.
+
+        Raises:
+            SojournError: as `run` does.
+        """
+        return await self.run(function, session=session, **arguments)
+
+    async def session(self, session_id: SessionId) -> Session:
+        """Return the live session of this public id.
+
+        Raises:
+            SessionUnknownError: there is none.
+            UnavailableError: the store could not be reached.
+        """
+        session = await self.sessions.get(session_id)
+        if session is None:
+            raise SessionUnknownError("there is no such session")
+        return session
+
+    async def _query(self, call: Call, seed: str) -> bytes:
+        async def attempt(tx: Attempt) -> bytes:
+            ctx = QueryCtx(call.session, call.session.seen_at, seed, tx)
+            result = await _handle(call, ctx)
+            if tx.has_writes:
+                raise InvalidError(call.function.name, "a query does not write; make it a mutation")
+            return result
+
+        return await self.store.run(attempt)
+
+    async def _mutation(self, call: Call, seed: str) -> bytes:
+        request = None if call.request_id is None else layout.request(call.session.id, call.request_id)
+        digest = _digest(call)
+
+        async def attempt(tx: Attempt) -> bytes:
+            if request is not None:
+                await call.session.join(tx, beside=(request,))
+                found = await tx.get(request)
+                if found is not None:
+                    return _replayed(_DONE.decode(found.value), digest)
+            else:
+                await call.session.join(tx)
+            result = await _handle(call, MutationCtx(call.session, moment(await tx.now()), seed, tx))
+            if request is not None:
+                tx.put(request, _DONE.encode(_Done(digest, msgspec.Raw(result))), ttl=limits.REQUEST_KEEP)
+            return result
+
+        return await self.store.run(attempt)
+
+    async def _action(self, call: Call, seed: str) -> Answer:
+        issued: Issued | None = None
+
+        async def rotate(subject: str | UnsetType | None = UNSET) -> Session:
+            nonlocal issued
+            token = call.token if issued is None else issued.token
+            if token is None:
+                raise CapabilityError("a token", "this call did not come from a browser; use `Sessions.rotate`")
+            issued = await self.sessions.rotate(token, subject=subject)
+            return issued.session
+
+        ctx = ActionCtx(call.session, call.session.seen_at, seed, self, rotate)
+        result = await _handle(call, ctx)
+        return Answer(result, issued)
+
+
+async def _handle(call: Call, ctx: QueryCtx | MutationCtx | ActionCtx) -> bytes:
+    signature = call.function.signature
+    # Decoded for each attempt, so that nothing a handler does to its arguments is there in the next.
+    result = await call.function.handler(ctx, ctx.session_id, **signature.decode(call.arguments))
+    return signature.dump(result)
+
+
+def _digest(call: Call) -> str:
+    plain = msgspec.json.encode((call.function.name, msgspec.json.decode(call.arguments)), order="deterministic")
+    return hashlib.blake2b(plain, digest_size=16).hexdigest()
+
+
+def _replayed(done: _Done, digest: str) -> bytes:
+    if done.call != digest:
+        raise RequestReusedError("this request id was used for another call; make a new one for each")
+    return bytes(done.result)

@@ -1,0 +1,138 @@
+"""Collections: the typed records that queries read and mutations write.
+
+    carts = functions.collection("carts", Cart, by=SessionId)               # one record for each session
+    boards = functions.collection("boards", Board, by=str)                  # one for each key, shared by all
+    cards = functions.collection("cards", Card, by=str, partition=board_of) # kept together by board, in order of keys
+
+Inside a function, `ctx.db(carts)` reads and, in a mutation, writes them as part of its transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from sojourn import limits
+from sojourn.functions import layout
+from sojourn.kernel import Attempt, Key, Record, following
+from sojourn.kernel.change import changed, initial
+from sojourn.kernel.codec import codec
+
+__all__ = ["Collection", "Page", "Reader", "Writer"]
+
+T = TypeVar("T")
+K = TypeVar("K", bound=str)
+
+
+class Collection(Generic[T, K]):
+    """Records of one type, each at a key. Made by `Functions.collection`."""
+
+    def __init__(self, name: str, kind: type[T], partition: Callable[[K], str] | None, ttl: timedelta | None) -> None:
+        self.name = name
+        self.kind = kind
+        self.space = layout.collection_space(name)
+        self.ttl = ttl
+        self.codec = codec(kind)
+        self._partition = partition
+
+    def key(self, key: K) -> Key:
+        """Return where the record at this key stands."""
+        if self._partition is None:
+            return Key(self.space, key, "")
+        return Key(self.space, self._partition(key), key)
+
+    def key_of(self, record: Record) -> str:
+        """Return the key whose record this is."""
+        return record.key.partition if self._partition is None else record.key.item
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Values in the order of their keys; `next` resumes behind them, and is None when nothing follows."""
+
+    items: tuple[tuple[str, T], ...]
+    next: str | None
+
+
+class Reader(Generic[T, K]):
+    """Reads a collection as part of a transaction."""
+
+    def __init__(self, collection: Collection[T, K], tx: Attempt) -> None:
+        self._collection = collection
+        self._tx = tx
+
+    async def get(self, key: K, *, default: T | UnsetType = UNSET) -> T:
+        """Return the value at the key; without one, the default, or what the type gives without arguments.
+
+        Raises:
+            InvalidError: there is no value, no default, and the type needs arguments.
+            CorruptError: what is stored is not of this type.
+            UnavailableError: the store could not be reached.
+        """
+        record = await self._tx.get(self._collection.key(key))
+        if record is not None:
+            return self._collection.codec.decode(record.value)
+        if default is not UNSET:
+            return default
+        return initial(self._collection.kind, f"{key!r} in {self._collection.name!r}")
+
+    async def find(self, key: K) -> T | None:
+        """Return the value at the key, or None.
+
+        Raises:
+            CorruptError: what is stored is not of this type.
+            UnavailableError: the store could not be reached.
+        """
+        record = await self._tx.get(self._collection.key(key))
+        return None if record is None else self._collection.codec.decode(record.value)
+
+    async def scan(self, partition: str, *, limit: int = limits.PAGE, after: str | None = None) -> Page[T]:
+        """Return a page of what is kept in one partition, in the order of keys.
+
+        Raises:
+            LimitError: the page is larger than `limits.PAGE_MAX`.
+            InvalidError: the limit is below 1.
+            UnavailableError: the store could not be reached.
+        """
+        span = layout.span(self._collection.space, partition)
+        start = "" if after is None else following(after)
+        records = await self._tx.scan(msgspec.structs.replace(span, start=start, limit=limit))
+        decode = self._collection.codec.decode
+        items = tuple((self._collection.key_of(record), decode(record.value)) for record in records)
+        return Page(items, records[-1].key.item if len(records) == limit else None)
+
+
+class Writer(Reader[T, K]):
+    """Reads and writes a collection as part of a mutation."""
+
+    async def put(self, key: K, value: T) -> None:
+        """Write the value at the key, whatever stands there.
+
+        Raises:
+            InvalidError: the value cannot be stored.
+        """
+        self._tx.put(self._collection.key(key), self._collection.codec.encode(value), ttl=self._collection.ttl)
+
+    async def update(self, key: K, change: Callable[[T], T], *, default: T | UnsetType = UNSET) -> T:
+        """Change the value by a function of it, and return the new value. An equal value is not written.
+
+        Raises:
+            InvalidError: the function gave nothing back or was a coroutine, or the value cannot be stored; or there is
+                no value, no default, and the type needs arguments.
+            CorruptError: what is stored is not of this type.
+            UnavailableError: the store could not be reached.
+        """
+        place = self._collection.key(key)
+        record = await self._tx.get(place)
+        value = changed(change, await self.get(key, default=default), self._collection.codec)
+        encoded = self._collection.codec.encode(value)
+        if record is None or record.value != encoded:
+            self._tx.put(place, encoded, ttl=self._collection.ttl)
+        return value
+
+    async def delete(self, key: K) -> None:
+        """Remove the value at the key; does nothing when there is none."""
+        self._tx.delete(self._collection.key(key))

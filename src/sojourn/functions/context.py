@@ -1,0 +1,236 @@
+"""What a handler gets: the session, time and chance that are frozen for the call, and the way to data and to others."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from sojourn.errors import FunctionUnknownError
+from sojourn.functions.collection import Collection, Reader, Writer
+from sojourn.functions.model import Function, Kind
+from sojourn.kernel import Attempt
+from sojourn.sessions import Session, SessionId
+
+__all__ = [
+    "ActionCtx",
+    "Ctx",
+    "MutationCtx",
+    "QueryCtx",
+    "RunSessionFunctions",
+    "Runner",
+    "of_kind",
+    "run_session_functions",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+K = TypeVar("K", bound=str)
+
+
+class Runner(Protocol):
+    """Runs functions for an action, each as its own transaction."""
+
+    async def run_as(self, function: Function[..., R], session: Session, arguments: Mapping[str, Any]) -> R:
+        """Run a function for this session and return its result."""
+        ...
+
+    async def session(self, session_id: SessionId) -> Session:
+        """Return the live session of this public id."""
+        ...
+
+
+class Ctx:
+    """What every kind of context has. `now`, `random` and `uuid()` give the same in each attempt of one call."""
+
+    def __init__(self, session: Session, now: datetime, seed: str) -> None:
+        self.session = session
+        self.session_id: SessionId = session.id
+        self.now = now
+        self.random = random.Random(seed)  # noqa: S311  repeatable on purpose; secrets come from `secrets`
+
+    def uuid(self) -> uuid.UUID:
+        """Return a random UUID, the same in each attempt of one call. It is no secret."""
+        return uuid.UUID(int=self.random.getrandbits(128), version=4)
+
+
+class QueryCtx(Ctx):
+    """The context of a query: it reads."""
+
+    def __init__(self, session: Session, now: datetime, seed: str, tx: Attempt) -> None:
+        super().__init__(session, now, seed)
+        self.tx = tx
+
+    def db(self, collection: Collection[T, K]) -> Reader[T, K]:
+        """Return the way to read a collection."""
+        return Reader(collection, self.tx)
+
+    async def run_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run another query, for the same session and on the same state.
+
+        Raises:
+            FunctionUnknownError: it is no query.
+            InvalidError: the arguments are not what it takes.
+        """
+        return await _nested(self, of_kind(function, Kind.QUERY), arguments)
+
+
+class MutationCtx(Ctx):
+    """The context of a mutation: it reads and writes. `tx` makes other faces' verbs part of the same transaction."""
+
+    def __init__(self, session: Session, now: datetime, seed: str, tx: Attempt) -> None:
+        super().__init__(session, now, seed)
+        self.tx = tx
+
+    def db(self, collection: Collection[T, K]) -> Writer[T, K]:
+        """Return the way to read and write a collection."""
+        return Writer(collection, self.tx)
+
+    async def run_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run a query, for the same session and with what this mutation has written so far.
+
+        Raises:
+            FunctionUnknownError: it is no query.
+            InvalidError: the arguments are not what it takes.
+        """
+        reader = QueryCtx(self.session, self.now, "", self.tx)
+        reader.random = self.random
+        return await _nested(reader, of_kind(function, Kind.QUERY), arguments)
+
+    async def run_mutation(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run another mutation within this one. If it raises and you catch that, only its writes are undone.
+
+        Raises:
+            FunctionUnknownError: it is no mutation.
+            InvalidError: the arguments are not what it takes.
+        """
+        mark = self.tx.mark()
+        try:
+            return await _nested(self, of_kind(function, Kind.MUTATION), arguments)
+        except BaseException:
+            self.tx.undo(mark)
+            raise
+
+
+class ActionCtx(Ctx):
+    """The context of an action: it runs queries and mutations, each its own transaction, and does anything else."""
+
+    def __init__(
+        self,
+        session: Session,
+        now: datetime,
+        seed: str,
+        runner: Runner,
+        rotate: Callable[[str | UnsetType | None], Awaitable[Session]],
+    ) -> None:
+        super().__init__(session, now, seed)
+        self.runner = runner
+        self._rotate = rotate
+
+    async def rotate(self, subject: str | UnsetType | None = UNSET) -> Session:
+        """Give the caller's session a new token, as `Sessions.rotate` does; the browser gets it with the answer.
+
+        With a subject this is signing in, with None signing out; without one a renewal.
+
+        Raises:
+            CapabilityError: the call did not come with a token, as calls within this process do not.
+            SessionInvalidError: the session has ended meanwhile.
+            InvalidError: the subject is out of form.
+        """
+        self.session = await self._rotate(subject)
+        return self.session
+
+    async def run_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run a query for the same session.
+
+        Raises:
+            SojournError: as the query does.
+        """
+        return await self.runner.run_as(of_kind(function, Kind.QUERY), self.session, arguments)
+
+    async def run_mutation(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run a mutation for the same session, committed when it returns.
+
+        Raises:
+            SojournError: as the mutation does.
+        """
+        return await self.runner.run_as(of_kind(function, Kind.MUTATION), self.session, arguments)
+
+    async def run_action(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run another action for the same session.
+
+        Raises:
+            SojournError: as the action does.
+        """
+        return await self.runner.run_as(of_kind(function, Kind.ACTION), self.session, arguments)
+
+
+class RunSessionFunctions:
+    """Runs functions for one session, from an action; see `run_session_functions`."""
+
+    def __init__(self, ctx: ActionCtx, session_id: SessionId) -> None:
+        self._ctx = ctx
+        self._session_id = session_id
+
+    async def run_session_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run a query for the session.
+
+        Raises:
+            SojournError: as the query does.
+        """
+        return await self._run(of_kind(function, Kind.QUERY), arguments)
+
+    async def run_session_mutation(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run a mutation for the session, committed when it returns.
+
+        Raises:
+            SojournError: as the mutation does.
+        """
+        return await self._run(of_kind(function, Kind.MUTATION), arguments)
+
+    async def run_session_action(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+        """Run an action for the session.
+
+        Raises:
+            SojournError: as the action does.
+        """
+        return await self._run(of_kind(function, Kind.ACTION), arguments)
+
+    async def _run(self, function: Function[P, R], arguments: Mapping[str, Any]) -> R:
+        session = self._ctx.session
+        if session.id != self._session_id:
+            session = await self._ctx.runner.session(self._session_id)
+        return await self._ctx.runner.run_as(function, session, arguments)
+
+
+def run_session_functions(ctx: ActionCtx, session_id: SessionId) -> RunSessionFunctions:
+    """Return the means to run functions for a session from an action, public and internal ones alike.
+
+    The session id is filled in here, so an argument of the caller cannot take its place.
+    """
+    return RunSessionFunctions(ctx, session_id)
+
+
+def of_kind(function: Function[P, R], kind: Kind) -> Function[P, R]:
+    """Return the function if it is of this kind.
+
+    Raises:
+        FunctionUnknownError: it is of another kind.
+    """
+    if function.kind is not kind:
+        raise FunctionUnknownError(f"{function.name} is no {kind} but a {function.kind}")
+    return function
+
+
+async def _nested(ctx: QueryCtx | MutationCtx, function: Function[P, R], arguments: Mapping[str, Any]) -> R:
+    """Run a function within the transaction of another, with the same checks of arguments and result."""
+    signature = function.signature
+    handler: Any = function.handler
+    result: R = await handler(ctx, ctx.session_id, **signature.decode(signature.encode(arguments)))
+    signature.dump(result)
+    return result

@@ -1,0 +1,119 @@
+"""The functions of an application: registered by decorators, run for a session.
+
+functions = Functions(sessions)
+carts = functions.collection("carts", Cart, by=SessionId)
+
+@functions.query
+async def cart(ctx: QueryCtx, session_id: SessionId, *, limit: int = 20) -> list[Item]:
+    return (await ctx.db(carts).get(session_id)).items[:limit]
+
+@functions.mutation
+async def add_item(ctx: MutationCtx, session_id: SessionId, *, sku: str) -> None:
+    await ctx.db(carts).update(session_id, lambda cart: cart.plus(sku))
+
+bound = functions.bind(store)
+await bound.run(add_item, session=session, sku="book")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from sojourn.errors import InvalidError
+from sojourn.functions.bound import Bound
+from sojourn.functions.collection import Collection
+from sojourn.functions.context import ActionCtx, MutationCtx, QueryCtx
+from sojourn.functions.model import Function, Kind, checked_name
+from sojourn.kernel import Store
+from sojourn.sessions import SessionId, Sessions
+
+__all__ = ["Builder", "Functions"]
+
+C = TypeVar("C")
+K = TypeVar("K", bound=str)
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Builder(Generic[C]):
+    """A decorator that registers handlers of one kind, whose context is of type `C`."""
+
+    def __init__(self, kind: Kind, functions: dict[str, Function[..., Any]]) -> None:
+        self._kind = kind
+        self._functions = functions
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[C, SessionId, P], Awaitable[R]], /) -> Function[P, R]: ...
+
+    @overload
+    def __call__(
+        self, /, *, internal: bool = False
+    ) -> Callable[[Callable[Concatenate[C, SessionId, P], Awaitable[R]]], Function[P, R]]: ...
+
+    def __call__(
+        self, handler: Callable[Concatenate[C, SessionId, P], Awaitable[R]] | None = None, /, *, internal: bool = False
+    ) -> Any:
+        """Register the handler under its name; an `internal` one can be run by functions but not by clients.
+
+        Raises:
+            InvalidError: the signature is not (ctx, session_id, *, ...), or the name is taken.
+        """
+        if handler is None:
+            return partial(self._register, internal=internal)
+        return self._register(handler, internal=internal)
+
+    def _register(
+        self, handler: Callable[Concatenate[C, SessionId, P], Awaitable[R]], *, internal: bool
+    ) -> Function[P, R]:
+        function = Function(self._kind, handler, internal=internal)
+        if function.name in self._functions:
+            raise InvalidError("name", f"there is a function {function.name!r} already")
+        self._functions[function.name] = function
+        return function
+
+
+class Functions:
+    """Queries, mutations and actions that get the caller's session, and the collections they work on."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.sessions = sessions
+        self._functions: dict[str, Function[..., Any]] = {}
+        self._collections: set[str] = set()
+        self.query: Builder[QueryCtx] = Builder(Kind.QUERY, self._functions)
+        self.mutation: Builder[MutationCtx] = Builder(Kind.MUTATION, self._functions)
+        self.action: Builder[ActionCtx] = Builder(Kind.ACTION, self._functions)
+
+    def collection(
+        self, name: str, kind: type[T], *, by: Callable[[Any], K], partition: Callable[[K], str] | None = None
+    ) -> Collection[T, K]:
+        """Declare a collection of records of type `kind`, each at a key of type `by`.
+
+        By `SessionId`, the record stands in the session's partition, lives and ends with it. By `str`, it is shared
+        and stays until it is deleted; `partition` then names what is kept together and can be scanned.
+
+        Raises:
+            InvalidError: the name is taken or no identifier, values of this type cannot be stored, or a collection by
+                session was given a partition.
+        """
+        checked_name(name)
+        if name in self._collections:
+            raise InvalidError("name", f"there is a collection {name!r} already")
+        if by is SessionId and partition is not None:
+            raise InvalidError("partition", "a record by session stands with its session")
+        ttl = self.sessions.lifetimes.absolute if by is SessionId else None
+        made: Collection[T, K] = Collection(name, kind, partition, ttl)
+        if by is SessionId:
+            self.sessions.own(made.space)
+        self._collections.add(name)
+        return made
+
+    def bind(self, store: Store) -> Bound:
+        """Return the functions over their store, to run them in this process.
+
+        Raises:
+            InvalidError: it is not the store of the functions' sessions.
+        """
+        return Bound(self._functions, self.sessions, store)

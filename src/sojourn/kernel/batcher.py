@@ -1,0 +1,181 @@
+"""One commit for everything that waits: the batcher.
+
+A durable commit costs a trip to the disk, however much it carries. So while one batch is in flight the next one
+gathers, and it leaves as soon as the first has returned: no timer, no tuning, and a lone caller never waits for
+company. Order is first in, first out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sojourn import limits
+from sojourn.errors import (
+    ClosedError,
+    CommitUnknownError,
+    OverloadedError,
+    RefusedError,
+    SojournError,
+    UnavailableError,
+)
+from sojourn.kernel.clock import Clock
+from sojourn.kernel.engine import BatchRefusedError, Engine
+from sojourn.kernel.transaction import Outcome, Refused, Transaction
+
+__all__ = ["Batcher"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Waiting(NamedTuple):
+    transaction: Transaction
+    size: int
+    outcome: asyncio.Future[Outcome]
+
+
+class Batcher:
+    """Sends transactions to an engine in batches, one batch at a time."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        description = engine.describe()
+        self._most_transactions = description.batch_transactions
+        self._most_bytes = description.batch_bytes
+        self._queue: deque[_Waiting] = deque()
+        self._queued_bytes = 0
+        self._flushing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def submit(self, transaction: Transaction, size: int) -> Outcome:
+        """Queue the transaction, of that many bytes, and return its outcome.
+
+        Cancelled while it waits, it is taken out of the queue and nothing is written; cancelled in flight, it is
+        applied or not.
+
+        Raises:
+            OverloadedError: too much is waiting; nothing was written.
+            UnavailableError: the engine could not be reached; nothing was written.
+            CommitUnknownError: the answer was lost, and so were those of the repeats.
+            RefusedError: the engine refused this transaction; nothing was written.
+            ClosedError: the store is closed.
+        """
+        if self._closed:
+            raise ClosedError("the store is closed; open it before committing")
+        if len(self._queue) >= limits.WAITING_TRANSACTIONS or self._queued_bytes + size > limits.WAITING_BYTES:
+            raise OverloadedError(f"{len(self._queue)} transactions already wait for this store; try again later")
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Outcome] = loop.create_future()
+        self._queue.append(_Waiting(transaction, size, outcome))
+        self._queued_bytes += size
+        if self._flushing is None:
+            self._flushing = loop.create_task(self._flush())
+        return await outcome
+
+    async def close(self) -> None:
+        """Refuse what comes from now on, and wait until everything queued has its outcome."""
+        self._closed = True
+        if self._flushing is not None:
+            await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> None:
+        try:
+            while self._queue:
+                batch = self._take()
+                if batch:
+                    await self._deliver(batch, unknown=False)
+        finally:
+            self._flushing = None
+
+    def _take(self) -> list[_Waiting]:
+        """Take what goes into one batch; one transaction heavier than a batch goes alone."""
+        batch: list[_Waiting] = []
+        size = 0
+        queue = self._queue
+        while queue and len(batch) < self._most_transactions:
+            waiting = queue[0]
+            if batch and size + waiting.size > self._most_bytes:
+                break
+            queue.popleft()
+            self._queued_bytes -= waiting.size
+            if not waiting.outcome.done():  # done here means cancelled by its caller
+                batch.append(waiting)
+                size += waiting.size
+        return batch
+
+    async def _deliver(self, batch: Sequence[_Waiting], *, unknown: bool) -> None:
+        """Commit the batch and hand out the outcomes; `unknown` says that an earlier answer for it was lost."""
+        try:
+            outcomes, unknown = await self._send([waiting.transaction for waiting in batch], unknown=unknown)
+        except _RefusedWhole as refusal:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._deliver(batch[:middle], unknown=refusal.unknown)
+                await self._deliver(batch[middle:], unknown=refusal.unknown)
+            elif refusal.unknown:
+                _fail(batch, CommitUnknownError(f"the answer was lost, and the repeat was refused: {refusal.cause}"))
+            else:
+                _settle(batch, [Refused(refusal.cause)])
+        except SojournError as error:
+            _fail(batch, error)
+        except Exception as error:  # noqa: BLE001  reported to every caller
+            # An engine may not let a driver's exception out. If one does, nobody knows what was written.
+            _log.exception("the engine failed in a way it does not declare")
+            _fail(batch, CommitUnknownError(f"the engine failed in a way it does not declare: {type(error).__name__}"))
+        else:
+            _settle(batch, outcomes)
+
+    async def _send(self, transactions: Sequence[Transaction], *, unknown: bool) -> tuple[Sequence[Outcome], bool]:
+        """Commit, and repeat the same ids for as long as the answer is lost."""
+        pause = 0.005
+        for attempt in range(limits.REPEAT_ATTEMPTS):
+            if attempt > 1:
+                await self._clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
+                pause = min(2 * pause, limits.REPEAT_BACKOFF_MAX.total_seconds())
+            try:
+                return await self._engine.commit(transactions), unknown
+            except CommitUnknownError:
+                unknown = True
+            except UnavailableError:
+                if not unknown:
+                    raise
+            except BatchRefusedError as error:
+                raise _RefusedWhole(str(error), unknown=unknown) from error
+        raise CommitUnknownError(
+            f"the answer to a commit was lost, and so were those of {limits.REPEAT_ATTEMPTS - 1} repeats; "
+            "read the state, or repeat the same transaction id"
+        )
+
+
+class _RefusedWhole(Exception):  # noqa: N818  never leaves this module
+    def __init__(self, cause: str, *, unknown: bool) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.unknown = unknown
+
+
+def _settle(batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if not waiting.outcome.done():
+            waiting.outcome.set_result(outcome)
+
+
+def _fail(batch: Sequence[_Waiting], error: SojournError) -> None:
+    for waiting in batch:
+        if not waiting.outcome.done():
+            # One exception object per caller: a shared one would gather everybody's traceback.
+            waiting.outcome.set_exception(_copy(error))
+
+
+def _copy(error: SojournError) -> SojournError:
+    kind = type(error)
+    if kind in {UnavailableError, OverloadedError, CommitUnknownError, RefusedError, ClosedError}:
+        copy = kind(str(error))
+        copy.__cause__ = error.__cause__
+        return copy
+    return error

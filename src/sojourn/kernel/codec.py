@@ -1,0 +1,148 @@
+"""Values as bytes: JSON by default, and the first byte says the format.
+
+    j  JSON in UTF-8
+    z  JSON in UTF-8, compressed by Zstandard
+    c  a large value, split into chunks (`kernel.chunks`)
+
+Structs, dataclasses, attrs classes, TypedDicts and plain data go through msgspec; a Pydantic model goes through
+Pydantic, which is imported only when such a type is seen. Never pickle: stored bytes cannot run anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from sojourn import limits
+from sojourn.errors import CorruptError, InvalidError
+
+__all__ = ["CHUNKED", "Codec", "codec", "pack", "unpack"]
+
+T = TypeVar("T")
+
+JSON: Final = b"j"
+COMPRESSED: Final = b"z"
+CHUNKED: Final = b"c"
+
+
+class Codec(Generic[T]):
+    """Encodes values of one type, and decodes and validates them again."""
+
+    def __init__(self, dump: Callable[[T], bytes], plain: Callable[[T], object], load: Callable[[bytes], T]) -> None:
+        self._dump = dump
+        self._plain = plain
+        self._load = load
+
+    def encode(self, value: T) -> bytes:
+        """Return the value as bytes, compressed when that is worth it.
+
+        Raises:
+            InvalidError: the value has no JSON form: a NaN, an infinity, a foreign type, or nesting without end.
+        """
+        return pack(self.dump(value))
+
+    def decode(self, data: bytes) -> T:
+        """Return the value that `encode` made the bytes of.
+
+        Raises:
+            CorruptError: the bytes are damaged, in an unknown format, or not of this type.
+        """
+        return self.load(unpack(data))
+
+    def dump(self, value: T) -> bytes:
+        """Return the value as JSON text.
+
+        Raises:
+            InvalidError: the value has no JSON form: a NaN, an infinity, a foreign type, or nesting without end.
+        """
+        try:
+            text = self._dump(value)
+            if b"null" in text:  # what both libraries make of a NaN, which must not turn into None unseen
+                json.dumps(self._plain(value), allow_nan=False)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidError("value", f"it has no JSON form: {error}") from error
+        return text
+
+    def load(self, text: bytes) -> T:
+        """Return the value of JSON text.
+
+        Raises:
+            CorruptError: the text is damaged, or not of this type.
+        """
+        try:
+            return self._load(text)
+        except (ValueError, RecursionError) as error:
+            raise CorruptError(f"a stored value is not of the type asked for: {error}") from error
+
+
+def pack(text: bytes) -> bytes:
+    """Return JSON text as it is stored: behind the byte that names the format, compressed when that is worth it."""
+    if len(text) >= limits.COMPRESS_FROM_BYTES:
+        packed = _zstd().compress(text)
+        if len(packed) < len(text):
+            return COMPRESSED + bytes(packed)
+    return JSON + text
+
+
+def unpack(data: bytes) -> bytes:
+    """Return the JSON text that `pack` stored.
+
+    Raises:
+        CorruptError: the bytes are damaged, or in an unknown format.
+    """
+    kind, text = data[:1], data[1:]
+    if kind == COMPRESSED:
+        return _decompressed(text)
+    if kind != JSON:
+        raise CorruptError(f"a stored value has the unknown format {kind!r}")
+    return text
+
+
+def codec(kind: type[T]) -> Codec[T]:
+    """Return the codec of a type, made once.
+
+    Raises:
+        InvalidError: values of this type cannot be decoded from JSON.
+    """
+    made: Codec[T] = _made(kind)  # type: ignore[arg-type]  # classes are hashable, whatever T is
+    return made
+
+
+@lru_cache(maxsize=1_024)
+def _made(kind: Any) -> Codec[Any]:  # noqa: ANN401  a cache forgets which type it was asked for
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and inspect.isclass(kind) and issubclass(kind, pydantic.BaseModel):
+        adapter: Any = pydantic.TypeAdapter(kind)
+        return Codec(adapter.dump_json, partial(adapter.dump_python, mode="json"), adapter.validate_json)
+    try:
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+    except (TypeError, ValueError) as error:
+        raise InvalidError("type", f"values of {kind!r} cannot be stored: {error}") from error
+    return Codec(msgspec.json.Encoder().encode, msgspec.to_builtins, decoder.decode)
+
+
+def _zstd() -> Any:  # noqa: ANN401  one of two modules, by release of Python
+    # Loading it takes longer than most programs spend on it, so only a value large enough does.
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # noqa: PLC0415
+    else:
+        from backports import zstd  # noqa: PLC0415
+    return zstd
+
+
+def _decompressed(data: bytes) -> bytes:
+    zstd = _zstd()
+    decompressor = zstd.ZstdDecompressor()
+    try:
+        text: bytes = decompressor.decompress(data, max_length=limits.CHUNKED_BYTES * 8)
+    except zstd.ZstdError as error:
+        raise CorruptError(f"a stored value cannot be decompressed: {error}") from error
+    if not decompressor.eof:
+        raise CorruptError("a stored value is cut short, or larger than any that is written")
+    return text

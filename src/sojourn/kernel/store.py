@@ -1,0 +1,374 @@
+"""The store: the API over one engine that every face is built on.
+
+A store does no I/O until it is opened. `commit` applies a transaction and raises when it did not hold; `submit` does
+the same but returns a conflict as a value; `run` reads, decides and commits, again and again until it held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from sojourn import limits
+from sojourn.errors import ClosedError, CommitUnknownError, ConflictError, RefusedError, UnavailableError
+from sojourn.kernel import ids
+from sojourn.kernel.attempt import Attempt
+from sojourn.kernel.batcher import Batcher
+from sojourn.kernel.checks import check_rank_span, check_reads, check_scope, transaction_bytes
+from sojourn.kernel.clock import Clock, SystemClock
+from sojourn.kernel.engine import Description, Engine, RankPage, Swept
+from sojourn.kernel.keys import RankSpan, Scope, Span, following
+from sojourn.kernel.subscriptions import Subscription, Subscriptions
+from sojourn.kernel.transaction import (
+    Committed,
+    Conflict,
+    Delete,
+    Guard,
+    Put,
+    Reads,
+    Record,
+    Records,
+    Refused,
+    Snapshot,
+    SpanIs,
+    Transaction,
+    applied,
+)
+from sojourn.kernel.turns import Turns
+
+__all__ = ["Store"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_in_attempt: ContextVar[bool] = ContextVar("_in_attempt", default=False)
+
+
+class Store:
+    """Records in one database, through one engine. Open it with `async with`, by `await`, or by `open`."""
+
+    def __init__(self, engine: Engine, *, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self.clock: Clock = clock or SystemClock()
+        self._batcher: Batcher | None = None
+        self._subscriptions = Subscriptions(engine, self.clock)
+        self._turns: Turns[str] = Turns()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._finishing: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> Self:
+        """Open the engine; opening an open store does nothing.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+            IncompatibleError: what is there is not sojourn's, or of a newer release.
+            InvalidError: the database cannot be used as configured.
+        """
+        if self._batcher is None:
+            await self.engine.open()
+            self._batcher = Batcher(self.engine, self.clock)
+        return self
+
+    async def close(self) -> None:
+        """Finish every commit that was accepted, end what runs in the background, release the engine.
+
+        After it returns every call is refused with `ClosedError`. Closing twice is harmless.
+        """
+        batcher = self._batcher
+        if batcher is None:
+            return
+        # Background work may still commit while it ends, to give back a lease for example.
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks or self._finishing:
+            await asyncio.gather(*self._tasks, *self._finishing, return_exceptions=True)
+        await self._subscriptions.close()
+        self._batcher = None
+        await batcher.close()
+        await self.engine.close()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """Open the store: `store = await sojourn.open(url)`."""
+        return self.open().__await__()
+
+    async def __aenter__(self) -> Self:
+        """Open the store."""
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the store."""
+        await self.close()
+
+    def describe(self) -> Description:
+        """Say what the engine is and which optional promises it keeps; no I/O."""
+        return self.engine.describe()
+
+    async def commit(self, transaction: Transaction) -> Committed:
+        """Apply the transaction; after return it holds, through any crash the engine promises to survive.
+
+        Cancelled, it is applied or not, never half.
+
+        Raises:
+            ConflictError: a guard failed; nothing was written.
+            RefusedError: it can never be applied; nothing was written. `LimitError` and `InvalidError` before any I/O.
+            UnavailableError: the engine could not be reached; nothing was written.
+            CommitUnknownError: the answer was lost, and so were those of the repeats; perhaps written.
+        """
+        outcome = await self.submit(transaction)
+        if isinstance(outcome, Conflict):
+            raise conflict_error(outcome)
+        return outcome
+
+    async def submit(self, transaction: Transaction) -> Committed | Conflict:
+        """Apply the transaction as `commit` does, but return a conflict instead of raising it.
+
+        Raises:
+            RefusedError: it can never be applied; nothing was written. `LimitError` and `InvalidError` before any I/O.
+            UnavailableError: the engine could not be reached; nothing was written.
+            CommitUnknownError: the answer was lost, and so were those of the repeats; perhaps written.
+        """
+        batcher = self._opened()
+        size = transaction_bytes(transaction)
+        sent = _without_own_puts(transaction) if transaction.reads.keys else transaction
+        outcome = await batcher.submit(sent, size)
+        if isinstance(outcome, Refused):
+            raise RefusedError(f"the engine refused the transaction: {outcome.cause}")
+        if sent is not transaction and isinstance(outcome, Committed):
+            return await self._with_own_puts(transaction, outcome)
+        return outcome
+
+    async def run(self, work: Callable[[Attempt], Awaitable[T]]) -> T:
+        """Read, decide and commit as one serializable transaction, and return what `work` returned.
+
+        `work` gets an `Attempt`, whose reads become guards. When one fails, `work` runs again on the new state, so it
+        must have no effect outside the attempt. From its first conflict on it waits its turn among the callers of
+        this process that use the same partitions. An exception of `work` commits nothing and is raised only if what
+        it had read was sound. Returned is the value of the attempt that was committed, and of no other.
+
+        Raises:
+            ConflictError: `limits.RUN_ATTEMPTS` attempts met rivals in other processes; nothing was written.
+            RefusedError: the transaction can never be applied; nothing was written.
+            UnavailableError: the engine could not be reached; nothing was written.
+            CommitUnknownError: the answer was lost, and so were those of the repeats; perhaps written.
+        """
+        self._opened()
+        transaction_id = ids.new()
+        values: dict[int, T] = {}
+        queue = _Queue(self._turns, waits=not _in_attempt.get())
+        conflict: Conflict | None = None
+        try:
+            for number in range(1, limits.RUN_ATTEMPTS + 1):
+                if conflict is not None:
+                    await self._wait_turn(queue, conflict, number)
+                attempt = Attempt(number, self.read, queue.enter)
+                outcome = await self._attempt(work, attempt, transaction_id, values)
+                if isinstance(outcome, int):
+                    return values[outcome]
+                conflict = outcome
+        finally:
+            queue.leave()
+        assert conflict is not None
+        raise conflict_error(conflict, f"nothing was written in {limits.RUN_ATTEMPTS} attempts")
+
+    async def read(self, reads: Reads) -> Snapshot:
+        """Read keys and spans as one snapshot, which shows every commit that returned before.
+
+        Raises:
+            UnavailableError: the engine could not be reached.
+            RefusedError: `LimitError` or `InvalidError`, before any I/O.
+        """
+        self._opened()
+        check_reads(reads)
+        return await self.engine.read(reads)
+
+    async def scan(self, span: Span) -> AsyncIterator[Record]:
+        """Iterate over all records of the span, page by page of `span.limit`; each page is one snapshot.
+
+        Raises:
+            UnavailableError: the engine could not be reached.
+            RefusedError: `LimitError` or `InvalidError`, before any I/O.
+        """
+        while True:
+            (page,) = (await self.read(Reads(spans=(span,)))).records.spans
+            for record in page:
+                yield record
+            if len(page) < span.limit:
+                return
+            last = page[-1].key.item
+            if span.reverse:
+                span = msgspec.structs.replace(span, stop=last)
+            else:
+                span = msgspec.structs.replace(span, start=following(last))
+
+    async def rank(self, span: RankSpan) -> RankPage:
+        """Read one page of a space by rank, over all partitions: a hint, to be guarded again before a write.
+
+        Raises:
+            UnavailableError: the engine could not be reached.
+            RefusedError: `LimitError` or `InvalidError`, before any I/O.
+        """
+        self._opened()
+        check_rank_span(span)
+        return await self.engine.rank(span)
+
+    def watch(self, *scopes: Scope) -> Subscription:
+        """Return a subscription to these keys, spans and spaces; it is ready once entered.
+
+        Raises:
+            RefusedError: `LimitError` or `InvalidError`, before any I/O.
+            ClosedError: the store is not open.
+        """
+        self._opened()
+        for scope in scopes:
+            check_scope(scope)
+        return Subscription(self._subscriptions, scopes)
+
+    async def sweep(self, limit: int = limits.SWEEP_RECORDS) -> Swept:
+        """Remove one step's worth of expired records, announcing them, and of old log rows and receipts.
+
+        Reads ignore what has expired, swept or not; sweeping gives back the room. Call it again while `more`.
+
+        Raises:
+            UnavailableError: the engine could not be reached.
+        """
+        self._opened()
+        return await self.engine.sweep(limit)
+
+    def spawn(self, work: Coroutine[Any, Any, T], *, finish: bool = False) -> asyncio.Task[T]:
+        """Run work that outlives its caller as a task of this store.
+
+        Closing the store awaits it; unless it is to `finish`, it is cancelled first.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        owned = self._finishing if finish else self._tasks
+        owned.add(task)
+        task.add_done_callback(owned.discard)
+        return task
+
+    async def _attempt(
+        self, work: Callable[[Attempt], Awaitable[T]], attempt: Attempt, transaction_id: bytes, values: dict[int, T]
+    ) -> int | Conflict:
+        """Run one attempt and commit it; return the number of the attempt whose value holds, or the conflict.
+
+        What `work` returned is kept under the attempt's number.
+        """
+        inside = _in_attempt.set(True)
+        try:
+            values[attempt.number] = await work(attempt)
+        except Exception:
+            if not attempt.is_torn:
+                raise
+            proof = msgspec.structs.replace(attempt.transaction(transaction_id), id=None, writes=())
+            outcome = await self.submit(proof)
+            if isinstance(outcome, Committed):
+                raise
+            return outcome
+        finally:
+            _in_attempt.reset(inside)
+        if attempt.is_proved:
+            return attempt.number
+        outcome = await self.submit(attempt.transaction(transaction_id))
+        # Not always this attempt: an earlier one, whose answer was lost, may have arrived late.
+        return outcome.attempt if isinstance(outcome, Committed) else outcome
+
+    async def _wait_turn(self, queue: _Queue, conflict: Conflict, number: int) -> None:
+        if queue.is_queued:
+            # Queued and still in conflict: the rival is another process, so only chance can part the two.
+            most = min(0.0005 * 2 ** min(number, 10), limits.RUN_BACKOFF_MAX.total_seconds())
+            await self.clock.sleep(random.uniform(0, most))  # noqa: S311  jitter, not a secret
+        await queue.join(_guarded_partition(conflict.guard))
+
+    async def _with_own_puts(self, transaction: Transaction, outcome: Committed) -> Committed:
+        """Fill in the records that were just written and not sent back."""
+        if outcome.repeated:  # others may have written since
+            try:
+                records = (await self.engine.read(transaction.reads)).records
+            except UnavailableError as error:
+                raise CommitUnknownError("committed before, but reading back failed; repeat the same id") from error
+            return msgspec.structs.replace(outcome, records=records)
+        own = _own_puts(transaction)
+        sent_back = iter(outcome.records.keys)
+        keys = tuple(
+            applied(own[key], None, outcome.now, outcome.revision or 0) if key in own else next(sent_back)
+            for key in transaction.reads.keys
+        )
+        return msgspec.structs.replace(outcome, records=Records(keys, outcome.records.spans))
+
+    def _opened(self) -> Batcher:
+        if self._batcher is None:
+            raise ClosedError("the store is not open; use `async with store:` or `await store.open()` first")
+        return self._batcher
+
+
+class _Queue:
+    """The turns that one call of `run` takes: none before a conflict, unless its partition is busy already.
+
+    A call made from within the attempt of another never waits: the turn might be the one that other holds.
+    """
+
+    def __init__(self, turns: Turns[str], *, waits: bool) -> None:
+        self._turns = turns
+        self._waits = waits
+        self._used = set[str]()
+        self._held: tuple[str, ...] = ()
+
+    @property
+    def is_queued(self) -> bool:
+        return bool(self._held)
+
+    async def enter(self, partition: str) -> None:
+        """Note the partition that an attempt is about to read, and wait if others already queue for it."""
+        self._used.add(partition)
+        # Holding one turn and waiting for a second could meet somebody who does the reverse.
+        if self._waits and not self._held and self._turns.is_busy(partition):
+            await self._turns.take((partition,))
+            self._held = (partition,)
+
+    async def join(self, partition: str) -> None:
+        """After a conflict over this partition: take the turns of every partition used so far, in sorted order."""
+        self._used.add(partition)
+        wanted = tuple(sorted(self._used))
+        if self._waits and wanted != self._held:
+            self.leave()
+            await self._turns.take(wanted)
+            self._held = wanted
+
+    def leave(self) -> None:
+        held, self._held = self._held, ()
+        self._turns.give_back(held)
+
+
+def conflict_error(conflict: Conflict, remark: str = "nothing was written") -> ConflictError:
+    """Return the error that says the same as this outcome."""
+    guard = conflict.guard
+    return ConflictError(
+        f"{type(guard).__name__} no longer holds; {remark}", guard=guard, found=conflict.found, now=conflict.now
+    )
+
+
+def _guarded_partition(guard: Guard) -> str:
+    """Return the partition that a guard looks at."""
+    return guard.span.partition if isinstance(guard, SpanIs) else guard.key.partition
+
+
+def _own_puts(transaction: Transaction) -> dict[Any, Put | Delete]:
+    return {write.key: write for write in transaction.writes if isinstance(write, Put | Delete)}
+
+
+def _without_own_puts(transaction: Transaction) -> Transaction:
+    """Return the transaction without reads of keys whose record after it is known beforehand."""
+    own = _own_puts(transaction)
+    keys = tuple(key for key in transaction.reads.keys if key not in own)
+    if len(keys) == len(transaction.reads.keys):
+        return transaction
+    return msgspec.structs.replace(transaction, reads=Reads(keys, transaction.reads.spans))

@@ -1,0 +1,197 @@
+"""Following changes: one reader of the engine's log per store, any number of subscribers.
+
+    async with store.watch(key, Span("visit", visitor)) as changes:
+        async for change in changes:
+            ...                       # Changed(keys) or Gap(): read again what you depend on
+
+The engine is asked for changes once for all subscribers of the process; each change is matched here. Changes that
+arrive while a subscriber is busy are merged, so a slow one costs bounded memory and skips to the newest state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import msgspec
+
+from sojourn import limits
+from sojourn.errors import ClosedError, UnavailableError
+from sojourn.kernel.clock import Clock
+from sojourn.kernel.engine import Engine, Position
+from sojourn.kernel.keys import Key, Scope, Space
+
+__all__ = ["Change", "Changed", "Gap", "Subscription", "Subscriptions"]
+
+_log = logging.getLogger(__name__)
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """These keys were written or removed since the last answer."""
+
+    keys: frozenset[Key]
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Changes may be missing: read again everything that you depend on."""
+
+
+Change: TypeAlias = Changed | Gap
+
+
+class Subscription:
+    """The changes of some scopes, from the moment it is entered. Iterate it; leave it to end it."""
+
+    def __init__(self, subscriptions: Subscriptions, scopes: tuple[Scope, ...]) -> None:
+        self.scopes = scopes
+        self._subscriptions = subscriptions
+        self._pending = set[Key]()
+        self._gap = False
+        self._failure: Exception | None = None
+        self._woken = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        """Become ready: each later change is delivered at least once.
+
+        Raises:
+            UnavailableError: the engine could not be reached.
+        """
+        await self._subscriptions.add(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the subscription."""
+        await self._subscriptions.remove(self)
+
+    def __aiter__(self) -> Self:
+        """Iterate over the changes, without end."""
+        return self
+
+    async def __anext__(self) -> Change:
+        """Wait for the next change. Cancelled, it loses none.
+
+        Raises:
+            ClosedError: the store has been closed.
+        """
+        await self._woken.wait()
+        if self._failure is not None:
+            raise self._failure
+        self._woken.clear()
+        keys, self._pending = self._pending, set[Key]()
+        if self._gap:
+            self._gap = False
+            return Gap()
+        return Changed(frozenset(keys))
+
+    def offer(self, key: Key) -> None:
+        """Take note of a changed key if it lies in one of the scopes."""
+        if self._gap or not any(key == scope if isinstance(scope, Key) else key in scope for scope in self.scopes):
+            return
+        self._pending.add(key)
+        if len(self._pending) > limits.SUBSCRIPTION_KEYS:
+            self.miss()
+        self._woken.set()
+
+    def miss(self) -> None:
+        """Take note that changes may be missing."""
+        self._gap = True
+        self._pending.clear()
+        self._woken.set()
+
+    def fail(self, error: Exception) -> None:
+        """End the iteration with this error."""
+        self._failure = error
+        self._woken.set()
+
+
+class Subscriptions:
+    """All subscriptions of one store, and the one task that feeds them while there are any."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._by_partition: defaultdict[tuple[str, str], set[Subscription]] = defaultdict(set)
+        self._by_space: defaultdict[str, set[Subscription]] = defaultdict(set)
+        self._all: set[Subscription] = set()
+        self._reader: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+
+    async def add(self, subscription: Subscription) -> None:
+        """Feed the subscription from now on; start reading the log if nobody has yet."""
+        async with self._starting:
+            if self._reader is None:
+                position = (await self._engine.changes(None, 0)).position
+                self._reader = asyncio.create_task(self._follow(position))
+        self._all.add(subscription)
+        for scope in subscription.scopes:
+            self._listeners(scope).add(subscription)
+
+    async def remove(self, subscription: Subscription) -> None:
+        """Feed the subscription no more; stop reading the log if it was the last."""
+        self._all.discard(subscription)
+        for scope in subscription.scopes:
+            self._listeners(scope).discard(subscription)
+            self._forget(scope)
+        async with self._starting:
+            if not self._all:
+                await self._stop()
+
+    async def close(self) -> None:
+        """End every subscription with `ClosedError`."""
+        for subscription in self._all:
+            subscription.fail(ClosedError("the store has been closed"))
+        await self._stop()
+
+    async def _stop(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _follow(self, position: Position) -> None:
+        pause = 0.01
+        while True:
+            try:
+                changes = await self._engine.changes(position, limits.CHANGES_WAIT.total_seconds())
+            except UnavailableError as error:
+                _log.warning("changes cannot be read, trying again: %s", error)
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, limits.REPEAT_BACKOFF_MAX.total_seconds())
+            except Exception as error:  # noqa: BLE001  reported to every subscriber
+                _log.exception("changes cannot be read any more")
+                for subscription in self._all:
+                    subscription.fail(error)
+                return
+            else:
+                pause = 0.01
+                position = changes.position
+                self._hand_out(changes.keys, gap=changes.gap)
+
+    def _hand_out(self, keys: Iterable[Key], *, gap: bool) -> None:
+        if gap:
+            for subscription in self._all:
+                subscription.miss()
+            return
+        for key in keys:
+            for subscription in self._by_partition.get(key[:2], ()):
+                subscription.offer(key)
+            for subscription in self._by_space.get(key.space, ()):
+                subscription.offer(key)
+
+    def _listeners(self, scope: Scope) -> set[Subscription]:
+        if isinstance(scope, Space):
+            return self._by_space[scope.name]
+        return self._by_partition[scope.space, scope.partition]
+
+    def _forget(self, scope: Scope) -> None:
+        if isinstance(scope, Space):
+            if not self._by_space[scope.name]:
+                del self._by_space[scope.name]
+        elif not self._by_partition[scope.space, scope.partition]:
+            del self._by_partition[scope.space, scope.partition]

@@ -1,0 +1,255 @@
+"""Every number that sojourn enforces, with its unit and its reason.
+
+`docs/reference/limits.md` is made from this module. Nothing outside it may bound a queue, a page or a body by a
+number of its own.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+# == By design
+
+SPACE_BYTES: Final = 64
+"""Bytes of a space's name in UTF-8. Spaces are chosen by faces, never by users."""
+
+PARTITION_BYTES: Final = 512
+"""Bytes of a partition in UTF-8. Long enough for any id or token part, short enough for every engine's index."""
+
+ITEM_BYTES: Final = 1_024
+"""Bytes of an item in UTF-8. As for partitions, with room for a prefix and an order."""
+
+VALUE_BYTES: Final = 1_048_576
+"""Bytes of one record's value. Larger values are split into chunks, so that no engine has to move one huge row."""
+
+RANK_MAX: Final = 2**52
+"""Greatest rank, and the negative of the least. Redis scripts compute with doubles, exact up to there."""
+
+TTL_MAX: Final = timedelta(days=36_525)
+"""Longest time to live: a hundred years. Keeps every instant far inside the range of a rank."""
+
+TRANSACTION_GUARDS: Final = 2_000
+"""Guards of one transaction. Each is judged while a partition is held."""
+
+TRANSACTION_WRITES: Final = 2_000
+"""Writes of one transaction. A longer job is done in steps, each with its own commit."""
+
+TRANSACTION_READS: Final = 1_000
+"""Keys and spans, together, of one read."""
+
+TRANSACTION_BYTES: Final = 16_777_216
+"""Bytes of keys and values that one transaction writes. Room for a document of 10 MB and its version."""
+
+SPAN_GUARD_RECORDS: Final = 1_000
+"""Records that one guard over a span may cover. The cost of judging it is linear."""
+
+DELETE_SPAN_RECORDS: Final = 1_000
+"""Records that one deletion of a span may remove. It delays every transaction behind it."""
+
+PAGE: Final = 100
+"""Records of a page when the caller names no limit."""
+
+PAGE_MAX: Final = 1_000
+"""Records of the largest page. A listing goes on from its cursor."""
+
+CURSOR_CHARS: Final = 4_096
+"""Characters of a cursor. Longer text is refused before it is decoded."""
+
+RECEIPT_KEEP: Final = timedelta(minutes=15)
+"""How long a transaction id is remembered. Far longer than any caller repeats a lost commit."""
+
+CHANGE_LOG_KEEP: Final = timedelta(minutes=10)
+"""How long a change can be read from the log. A watcher that stays away longer is told of a gap."""
+
+CHANGE_LOG_ROWS: Final = 1_000_000
+"""Rows kept in the change log. Whichever of age and number is reached first."""
+
+SESSION_IDLE: Final = timedelta(minutes=30)
+"""Idle limit of a session when none is given. What standards call low risk."""
+
+SESSION_IDLE_MIN: Final = timedelta(seconds=1)
+"""Shortest idle limit of a session. Below it activity could not be noted in steps."""
+
+SESSION_ABSOLUTE: Final = timedelta(days=14)
+"""Absolute limit of a session when none is given. Two weeks, as web frameworks have taught people to expect."""
+
+SESSION_ABSOLUTE_MAX: Final = timedelta(days=3_650)
+"""Longest absolute limit of a session. Ten years; what lives longer is an account."""
+
+SESSION_TOUCH_MAX: Final = timedelta(minutes=1)
+"""Coarsest step in which the use of a session is noted. Most requests then write nothing."""
+
+SESSION_TOMBSTONE: Final = timedelta(hours=1)
+"""How long an ended session is told from an unknown one. Longer than any request is in flight."""
+
+SESSION_STATES: Final = 100
+"""Named states of one session. A session that needs more wants one larger state, or a collection."""
+
+SUBJECT_CHARS: Final = 128
+"""Characters of a subject. Room for any user id or address."""
+
+LABEL_CHARS: Final = 200
+"""Characters of a session's label. Room for a browser and a place."""
+
+TOKEN_CHARS: Final = 256
+"""Characters of a token or a client-minted id. Longer text is refused before it is looked at."""
+
+ROTATION_GRACE: Final = timedelta(seconds=10)
+"""How long the old token lives after a renewal. Time for the other tabs' requests to arrive."""
+
+ROTATION_GRACE_MAX: Final = timedelta(minutes=5)
+"""Longest grace of a rotation. A token that lives on for longer has not been rotated."""
+
+REQUEST_KEEP: Final = timedelta(hours=24)
+"""How long the result of a mutation is kept by its request id. Longer than any client keeps repeating a call."""
+
+REQUEST_ID_CHARS: Final = 64
+"""Characters of a request id. Room for a UUID and a prefix."""
+
+RESULT_BYTES: Final = 1_000_000
+"""Bytes of a function's result as JSON. It fits one record, so that a repeated mutation can be answered from it."""
+
+ARGUMENTS_BYTES: Final = 1_000_000
+"""Bytes of a function's arguments as JSON."""
+
+NAME_CHARS: Final = 48
+"""Characters of the name of a function or a collection. It is part of a space's name and of a URL."""
+
+# == For now
+
+BATCH_TRANSACTIONS: Final = 512
+"""Transactions that one commit of the engine takes. Past that the gain of a batch is spent and its neighbours wait."""
+
+BATCH_BYTES: Final = 4_194_304
+"""Bytes of one batch. One larger transaction travels alone."""
+
+WAITING_TRANSACTIONS: Final = 10_000
+"""Transactions that may wait in one store. Beyond it callers are told at once instead of waiting unseen."""
+
+WAITING_BYTES: Final = 67_108_864
+"""Bytes that may wait in one store. As for the number of transactions."""
+
+RUN_ATTEMPTS: Final = 64
+"""Attempts of one call of `run`. With one attempt per process in flight, even two busy processes need far fewer."""
+
+RUN_BACKOFF_MAX: Final = timedelta(milliseconds=20)
+"""Longest pause before an attempt is repeated. Only a rival in another process makes it wait at all."""
+
+REPEAT_ATTEMPTS: Final = 6
+"""Times the kernel sends a batch whose answer was lost. After that the outcome is reported as unknown."""
+
+REPEAT_BACKOFF_MAX: Final = timedelta(seconds=1)
+"""Longest pause between two of these."""
+
+SUBSCRIPTION_KEYS: Final = 10_000
+"""Changed keys that one subscription holds for a slow reader. Beyond it the reader is told of a gap."""
+
+CHANGES_WAIT: Final = timedelta(seconds=5)
+"""How long one question for changes may wait in the engine. The kernel then asks again."""
+
+CHUNK_BYTES: Final = 262_144
+"""Bytes of one chunk of a large value. Small enough for any engine's packet, large enough for few rows."""
+
+CHUNKED_BYTES: Final = 12_582_912
+"""Bytes of the largest chunked value. With its keys and headers it still fits one transaction."""
+
+COMPRESS_FROM_BYTES: Final = 4_096
+"""Bytes from which an encoded value is compressed. Below it nothing is gained that the reader would notice."""
+
+JSON_DEPTH: Final = 64
+"""Levels of nesting in a decoded value. Deeper input is refused before it costs a stack."""
+
+LEASE_TTL: Final = timedelta(seconds=30)
+"""Time to live of a lease when the caller names none. Longer than a pause, shorter than a person's patience."""
+
+LEASE_TTL_MIN: Final = timedelta(milliseconds=100)
+"""Shortest time to live of a lease. Below it the renewals would outweigh the work."""
+
+LEASE_RENEWALS: Final = 3
+"""Renewals attempted within one time to live, so that one failed renewal is only a warning."""
+
+LEASE_WAITERS: Final = 1_000
+"""Callers of one process that may wait for one lease."""
+
+DUE_PAGE: Final = 100
+"""Timers or effects that a worker looks at in one round."""
+
+DUE_POLL: Final = timedelta(seconds=1)
+"""Longest pause of a worker between two looks. A change that falls due earlier wakes it earlier."""
+
+DUE_CLAIM: Final = timedelta(seconds=30)
+"""How long a worker may keep a timer or an effect without renewing its claim."""
+
+DUE_BACKOFF_MAX: Final = timedelta(minutes=15)
+"""Longest pause before a failed timer or effect is tried again."""
+
+SWEEP_RECORDS: Final = 500
+"""Expired records that one step of a sweep removes. It shares the writer with everybody else."""
+
+SQLITE_BUSY: Final = timedelta(seconds=5)
+"""How long a commit waits for another process that writes to the same file."""
+
+SQLITE_POLL: Final = timedelta(milliseconds=10)
+"""Pause between two looks for the changes of other processes, while somebody watches."""
+
+SQLITE_LOOP_RECORDS: Final = 200
+"""Records that a read may ask for and still run on the loop's thread. Longer ones run beside it."""
+
+SQLITE_LOOP_BYTES: Final = 1_048_576
+"""Bytes of values after which a read leaves the loop's thread and starts again beside it."""
+
+SQLITE_LOG_KEYS: Final = 10_000
+"""Changed keys after which one look into the log ends; the next one goes on. The loop waits while it is decoded."""
+
+SQLITE_TURN: Final = timedelta(milliseconds=50)
+"""How long a batch waits for its turn among processes. Many batches long; a stopped process delays nobody for more."""
+
+SQLITE_TURN_PAUSE: Final = timedelta(microseconds=25)
+"""Pause before a turn is tried again: a fraction of the shortest commit."""
+
+SQLITE_TURN_PAUSE_MAX: Final = timedelta(microseconds=500)
+"""Longest of these pauses, which double. The file may lie idle for as long."""
+
+SQLITE_CHECKPOINT_PAGES: Final = 4_000
+"""Pages in the log from which a commit copies them into the database. Fewer: more copies of a page that keeps
+changing. More: a longer wait for the commit that does it."""
+
+SQLITE_WAL_BYTES: Final = 67_108_864
+"""Bytes to which the log is cut back after a long reader made it grow. Far above what a checkpoint needs."""
+
+SQLITE_CACHE_BYTES: Final = 16_777_216
+"""Bytes of pages that each of an engine's three connections keeps in memory."""
+
+BODY_BYTES: Final = 1_048_576
+"""Bytes of a request's body. Arguments and what surrounds them; files belong elsewhere."""
+
+HEADER_BYTES: Final = 16_384
+"""Bytes of a request's headers, together."""
+
+CALL_TIMEOUT: Final = timedelta(seconds=30)
+"""How long one request may take. A person has gone by then."""
+
+RATE_CALLS: Final = 6_000
+"""Requests of one client address in a minute, over all processes. A hundred a second is no person."""
+
+RATE_SESSIONS: Final = 120
+"""Sessions that one client address may begin in a minute, over all processes. A flood of them stays small."""
+
+RATE_BLOCKS: Final = 20
+"""Parts of a budget, the largest that a process takes from the store at once. Fewer would waste more at its end."""
+
+RATE_FIRST: Final = 1_000
+"""Parts of a budget, the first that a process takes. It is lost when the process is killed."""
+
+RATE_ADDRESSES: Final = 10_000
+"""Client addresses whose budgets one process remembers. The longest unused is forgotten first."""
+
+SWEEP_EVERY: Final = timedelta(minutes=1)
+"""Pause between two sweeps of a server."""
+
+STOP_GRACE: Final = timedelta(seconds=10)
+"""How long a server that is asked to stop goes on answering what it has begun."""
+
+RATE_KEEP: Final = timedelta(minutes=2)
+"""How long a budget's record lives. The minute it is for, and a clock's distance more."""

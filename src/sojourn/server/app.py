@@ -1,0 +1,201 @@
+"""The ASGI application: one way from a request to an answer, and what runs beside it.
+
+app = App(sojourn.open("sqlite:///app.db"), functions=functions, origins=["https://shop.example"])
+
+sojourn serve shop:app
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from starlette.staticfiles import StaticFiles
+
+from sojourn import limits
+from sojourn.errors import (
+    CallTimeoutError,
+    InvalidError,
+    MethodRefusedError,
+    RateLimitedError,
+    RouteUnknownError,
+    SessionInvalidError,
+    SojournError,
+)
+from sojourn.functions import Functions
+from sojourn.kernel import Store
+from sojourn.kernel.sweep import sweep_forever
+from sojourn.server.exchange import Answer, DisconnectedError, Receive, Request, Scope, Send, json_answer, request_of
+from sojourn.server.gate import Gate
+from sojourn.server.rate import Budget
+from sojourn.server.routes import Route, Routes
+from sojourn.server.transport import Transport
+from sojourn.sessions import Sessions
+from sojourn.wire import FailureAnswer, failure_of, status_of
+
+__all__ = ["App"]
+
+_log = logging.getLogger(__name__)
+
+_ALWAYS: Final = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+_CLIENT: Final = Path(__file__).parent / "static"
+
+
+class App:
+    """Serves sessions and functions over HTTP, as docs/reference/wire.md says.
+
+    `origins` are those whose pages may ask; without any, the server answers to loopback names only. `dev` lets the
+    session's cookie travel over plain HTTP. `browser_storage` also takes tokens from a header, for pages that keep
+    them in the browser's storage, where any script of the page can read them. `pages` is a folder of files to serve
+    besides. `calls_per_minute` and `sessions_per_minute` bound one client address over all processes.
+
+    Raises:
+        InvalidError: the functions' sessions are kept in another store, or an origin is out of form.
+    """
+
+    def __init__(  # noqa: PLR0913  each is one independent setting
+        self,
+        store: Store,
+        *,
+        functions: Functions | None = None,
+        sessions: Sessions | None = None,
+        origins: Iterable[str] = (),
+        dev: bool = False,
+        browser_storage: bool = False,
+        pages: Path | None = None,
+        calls_per_minute: int = limits.RATE_CALLS,
+        sessions_per_minute: int = limits.RATE_SESSIONS,
+    ) -> None:
+        if functions is not None and sessions is not None and functions.sessions is not sessions:
+            raise InvalidError("sessions", "they are not those of the functions; give one of the two")
+        self.store = store
+        self.sessions = functions.sessions if functions is not None else sessions or Sessions(store)
+        if self.sessions.store is not store:
+            raise InvalidError("sessions", "they are kept in another store")
+        bound = None if functions is None else functions.bind(store)
+        self._gate = Gate(origins)
+        self._transport = Transport(dev=dev, browser_storage=browser_storage)
+        self._calls = Budget(store, "calls", calls_per_minute)
+        begins = Budget(store, "sessions", sessions_per_minute)
+        self._routes = Routes(store, self.sessions, bound, self._transport, begins).table
+        self._client = StaticFiles(directory=_CLIENT, check_dir=False)
+        self._pages = None if pages is None else StaticFiles(directory=pages, html=True)
+        self._background: list[asyncio.Task[None]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        route = self._routes.get(path)
+        if route is None and scope["method"] in {"GET", "HEAD"}:
+            if path == "/sojourn.js":
+                return await self._client(scope, receive, send)
+            if self._pages is not None:
+                return await self._pages(scope, receive, send)
+        try:
+            answer = await self._answer(scope, receive, route)
+        except DisconnectedError:
+            return None
+        await send({"type": "http.response.start", "status": answer.status, "headers": [*_ALWAYS, *answer.headers]})
+        await send({"type": "http.response.body", "body": answer.body})
+        return None
+
+    async def _answer(self, scope: Scope, receive: Receive, methods: dict[str, Route] | None) -> Answer:
+        """Let the request pass the gate, run its route, and make an answer of whatever comes of it."""
+        request: Request | None = None
+        try:
+            request = request_of(scope, receive)
+            self._gate.check(request, has_cookie=self._transport.has_cookie(request))
+            if request.method == "OPTIONS" and methods is not None:
+                return Answer(204, b"", self._gate.preflight(request))
+            run = _route(request, methods)
+            if request.path != "/health":
+                await self._calls.spend(request.client)
+            answer = await _in_time(run, request)
+        except DisconnectedError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer and the log the story
+            answer = self._failure(error, request)
+        if request is None:
+            return answer
+        return msgspec.structs.replace(answer, headers=(*answer.headers, *self._gate.cross_origin(request)))
+
+    def _failure(self, error: Exception, request: Request | None) -> Answer:
+        report = secrets.token_hex(8)
+        failure = failure_of(error, report)
+        if failure.report is not msgspec.UNSET:
+            _log.error("report %s: a request failed", report, exc_info=error)
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        if isinstance(error, SessionInvalidError) and request is not None:
+            headers = self._transport.take_back(request)
+        elif isinstance(error, RateLimitedError):
+            headers = ((b"retry-after", b"%d" % error.retry_after),)
+        elif isinstance(error, SojournError) and status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers = ((b"retry-after", b"1"),)
+        return json_answer(FailureAnswer(failure), status=status_of(error), headers=headers)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Open the store, sweep while serving, and close it when told to stop."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.store.open()
+                except SojournError as error:
+                    await send({"type": "lifespan.startup.failed", "message": f"{error.code}: {error}"})
+                    return
+                self._background = [
+                    asyncio.create_task(sweep_forever(self.store, limits.SWEEP_EVERY)),
+                    asyncio.create_task(self._sweep_sessions()),
+                ]
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                for task in self._background:
+                    task.cancel()
+                await asyncio.gather(*self._background, return_exceptions=True)
+                await self.store.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _sweep_sessions(self) -> None:
+        while True:
+            try:
+                while await self.sessions.sweep():
+                    pass
+            except SojournError as error:
+                _log.warning("the sweep of sessions waits for the store: %s", error)
+            await self.store.clock.sleep(limits.SWEEP_EVERY.total_seconds())
+
+
+def _route(request: Request, methods: dict[str, Route] | None) -> Route:
+    if methods is None:
+        raise RouteUnknownError("there is nothing here")
+    route = methods.get(request.method)
+    if route is None:
+        raise MethodRefusedError(f"this is asked by {', '.join(sorted(methods))}")
+    return route
+
+
+async def _in_time(run: Route, request: Request) -> Answer:
+    try:
+        async with asyncio.timeout(limits.CALL_TIMEOUT.total_seconds()):
+            return await run(request)
+    except TimeoutError as error:
+        raise CallTimeoutError(f"it took longer than {limits.CALL_TIMEOUT.total_seconds():.0f} seconds") from error

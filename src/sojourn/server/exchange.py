@@ -1,0 +1,132 @@
+"""One request and its answer: plain values between ASGI and the routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sojourn import limits
+from sojourn.errors import InvalidError, LimitError
+
+__all__ = ["Answer", "Receive", "Request", "Scope", "Send", "json_answer", "read_body", "read_json", "request_of"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_JSON: Final = b"application/json"
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(range(256)).translate(None, b"[]{}")
+
+
+class DisconnectedError(Exception):
+    """The client went away before its request was whole; there is nobody to answer."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request without its body. Header names are lower case; of a header given twice the last counts."""
+
+    method: str
+    path: str
+    headers: dict[bytes, bytes]
+    scheme: str
+    client: str
+    receive: Receive
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header's text, or None."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A status, a body of JSON, and headers beside those that every answer has."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def json_answer(value: object, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+    """Return an answer whose body is the value as JSON."""
+    return Answer(status, msgspec.json.encode(value), headers)
+
+
+def request_of(scope: Scope, receive: Receive) -> Request:
+    """Take a request from ASGI.
+
+    Raises:
+        LimitError: its headers are longer than `limits.HEADER_BYTES`.
+    """
+    pairs: list[tuple[bytes, bytes]] = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in pairs)
+    if size > limits.HEADER_BYTES:
+        raise LimitError("headers", limit=limits.HEADER_BYTES, found=size, unit="bytes")
+    client = scope.get("client")
+    return Request(
+        scope["method"], scope["path"], dict(pairs), scope.get("scheme", "http"), client[0] if client else "", receive
+    )
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the body, no further than the limit.
+
+    Raises:
+        LimitError: it is longer than `limits.BODY_BYTES`; the rest is not read.
+        InvalidError: it is compressed, which would hide its length.
+        DisconnectedError: the client went away in the middle.
+    """
+    if request.header(b"content-encoding") not in {None, "identity"}:
+        raise InvalidError("Content-Encoding", "send the body as it is, not compressed")
+    declared = request.header(b"content-length")
+    if declared is not None and declared.isdecimal() and int(declared) > limits.BODY_BYTES:
+        raise LimitError("body", limit=limits.BODY_BYTES, found=int(declared), unit="bytes")
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise DisconnectedError
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limits.BODY_BYTES:
+            raise LimitError("body", limit=limits.BODY_BYTES, found=size, unit="bytes")
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def read_json(request: Request, decoder: msgspec.json.Decoder[Any]) -> Any:  # noqa: ANN401  what the decoder gives
+    """Read the body as JSON of the decoder's type.
+
+    Raises:
+        InvalidError: it is not JSON, not of that type, or nested too deeply.
+        LimitError: it is too long.
+    """
+    kind = (request.headers.get(b"content-type") or b"").split(b";")[0].strip().lower()
+    if kind != _JSON:
+        raise InvalidError("Content-Type", "send application/json")
+    body = await read_body(request)
+    check_depth(body)
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise InvalidError("body", str(error)) from error
+
+
+def check_depth(text: bytes) -> None:
+    """Refuse JSON that is nested too deeply, before anything is built of it.
+
+    Raises:
+        InvalidError: it is nested more than `limits.JSON_DEPTH` levels deep.
+    """
+    if text.count(b"[") + text.count(b"{") <= limits.JSON_DEPTH:
+        return
+    depth = 0
+    for byte in _STRINGS.sub(b"", text).translate(None, _NO_BRACKETS):
+        depth += 1 if byte in b"[{" else -1
+        if depth > limits.JSON_DEPTH:
+            raise InvalidError("body", f"it is nested more than {limits.JSON_DEPTH} levels deep")

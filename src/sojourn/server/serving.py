@@ -1,0 +1,73 @@
+"""Running an application on a port, until it is asked to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from sojourn import limits
+from sojourn.errors import InvalidError, UnavailableError
+
+__all__ = ["serve"]
+
+
+def serve(app: Any, *, host: str, port: int, announce: Callable[[str], None]) -> None:  # noqa: ANN401  any ASGI app
+    """Serve until SIGTERM or SIGINT; then finish what was begun, for `limits.STOP_GRACE` at most, and return.
+
+    `announce` is called with the URL once requests are taken.
+
+    Raises:
+        InvalidError: the port is taken, or this host name is not one of this machine's.
+        UnavailableError: the application could not start; its log says why.
+    """
+    listening = _listen(host, port)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=int(limits.STOP_GRACE.total_seconds()),
+        h11_max_incomplete_event_size=limits.HEADER_BYTES,
+        server_header=False,
+    )
+    server = _Server(config, lambda: announce(_url(host, listening)))
+    with listening:
+        server.run(sockets=[listening])
+    if not server.started:
+        raise UnavailableError("the application could not start; the line above says why")
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise InvalidError(
+            "port", f"{host}:{port} cannot be had ({error.strerror}); stop what uses it, or give another"
+        ) from error
+    except OverflowError as error:
+        listening.close()
+        raise InvalidError("port", "it lies between 0 and 65535") from error
+    return listening
+
+
+def _url(host: str, listening: socket.socket) -> str:
+    port = listening.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

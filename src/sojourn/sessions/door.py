@@ -1,0 +1,139 @@
+"""From a token to what stands behind it: reading credentials, and looking sessions up by them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from sojourn.errors import SessionUnknownError
+from sojourn.kernel import Attempt, Create, Key, Present, Reads, Record, Store, Transaction, ids
+from sojourn.sessions import layout, lifecycle, model
+from sojourn.sessions.lifecycle import View
+from sojourn.sessions.model import Credential, Facts, Keyring, Mode, SessionId, Terms
+
+__all__ = ["Door", "Entry"]
+
+_log = logging.getLogger(__name__)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What a credential leads to: the session's records, and that of the secret, if it is one of the session's."""
+
+    view: View
+    secret: Record | None
+    credential: Credential
+
+    def opened(self) -> Record:
+        """Return the secret's record, if the session is alive and the secret one of its own.
+
+        Raises:
+            SessionInvalidError: there is no such session, it has ended, or the secret does not open it.
+        """
+        self.view.alive()
+        if self.secret is None:
+            # Worth an operator's eye: a token that was rotated away is in somebody's hands, or ids are being tried.
+            _log.warning("session %s was asked for with a secret that does not open it", self.view.session_id)
+            raise SessionUnknownError("no session is opened by this token; it may have been rotated away")
+        return self.secret
+
+
+class Door:
+    """Looks sessions up by what a caller presents."""
+
+    def __init__(self, store: Store, terms: Terms, keyring: Keyring | None) -> None:
+        self._store = store
+        self._lifetimes = terms.lifetimes
+        self._mode = terms.mode
+        self._keyring = keyring
+
+    async def keyring(self) -> Keyring:
+        """Return the keys, made once per store when none were given.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        if self._keyring is None:
+            create = Create(layout.KEYRING, secrets.token_bytes(32))
+            committed = await self._store.commit(
+                Transaction(ids.new(), writes=(create,), reads=Reads((layout.KEYRING,)))
+            )
+            (record,) = committed.records.keys
+            assert record is not None
+            self._keyring = Keyring((record.value,))
+        return self._keyring
+
+    async def read(self, token: str) -> Credential:
+        """Take what a caller presents apart.
+
+        Raises:
+            SessionUnknownError: it is out of form.
+            UnavailableError: the store could not be reached.
+        """
+        if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # it comes from outside
+            raise SessionUnknownError("no session has a token of this form")
+        keyring = await self.keyring()
+        return model.read_token(token, keyring) if self._mode is Mode.ISSUED else model.read_minted(token, keyring)
+
+    async def look(self, credential: Credential) -> Entry:
+        """Look the session up in one trip; in two when a client-minted id leads elsewhere.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        snapshot = await self._store.read(Reads(self._keys(credential)))
+        records = snapshot.records.keys
+        moved = _moved(credential, records, self._mode)
+        return await self.look(moved) if moved is not None else _entry(credential, records, snapshot.now)
+
+    async def look_in(self, tx: Attempt, credential: Credential) -> Entry:
+        """Look the session up within an attempt: the commit holds only if nothing of it has changed.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        keys = self._keys(credential)
+        await tx.fetch(keys)
+        records = tuple([await tx.get(key) for key in keys])
+        moved = _moved(credential, records, self._mode)
+        return await self.look_in(tx, moved) if moved is not None else _entry(credential, records, await tx.now())
+
+    def beginner(self, credential: Credential) -> Callable[[Attempt], None]:
+        """Return what begins a client-minted session with its first write."""
+
+        def begin(tx: Attempt) -> None:
+            tx.write(*lifecycle.beginning(credential.session_id, credential.digests[0], Facts(), self._lifetimes))
+
+        return begin
+
+    async def touch(self, view: View) -> None:
+        """Note that the session was used.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        guards = (Present(layout.session(view.session_id)), Present(layout.idle(view.session_id)))
+        await self._store.submit(
+            Transaction(guards=guards, writes=lifecycle.touching(view.session_id, self._lifetimes))
+        )
+
+    def _keys(self, credential: Credential) -> tuple[Key, ...]:
+        session_id = credential.session_id
+        hashed = tuple(layout.secret(session_id, digest) for digest in credential.digests)
+        aliased = (layout.alias(session_id),) if self._mode is Mode.MINTED and not credential.is_moved else ()
+        return (*lifecycle.keys(session_id), *hashed, *aliased)
+
+
+def _moved(credential: Credential, records: tuple[Record | None, ...], mode: Mode) -> Credential | None:
+    alias = records[-1] if mode is Mode.MINTED and not credential.is_moved else None
+    if alias is None:
+        return None
+    return Credential(SessionId(alias.value.decode()), credential.digests, is_moved=True)
+
+
+def _entry(credential: Credential, records: tuple[Record | None, ...], now: int) -> Entry:
+    session, idle, trace, *hashed = records
+    found = next((record for record in hashed[: len(credential.digests)] if record is not None), None)
+    return Entry(View(credential.session_id, session, idle, trace, now), found, credential)

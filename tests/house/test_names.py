@@ -1,0 +1,26 @@
+"""What a module offers is written down, in order."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tools.pages.packages import offered, parse
+
+SOURCE = Path(__file__).parents[2] / "src"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_all_is_sorted_and_true(file: Path) -> None:
+    """Proves that `__all__` is a literal, sorted as sorted() does it, and names only what exists."""
+    names = offered(parse(file)) or []
+    assert names == sorted(set(names))
+    module = ".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+    assert [name for name in names if not hasattr(import_module(module), name)] == []
+
+
+def test_packages_say_what_they_offer() -> None:
+    """Proves that an `__init__.py` with more than a docstring has an `__all__`."""
+    packages = {file: parse(file) for file in MODULES if file.stem == "__init__"}
+    assert [str(file) for file, module in packages.items() if module.body[1:] and offered(module) is None] == []

@@ -1,0 +1,199 @@
+"""Leases: one holder, fenced at the data, handed over at once, never stranded."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+import pytest
+
+from sojourn import limits
+from sojourn.engines.memory import MemoryEngine
+from sojourn.errors import ConflictError, InvalidError, LeaseHeldError, LeaseLostError
+from sojourn.kernel import ids
+from sojourn.kernel.keys import Key
+from sojourn.kernel.lease import Lease, Leases
+from sojourn.kernel.store import Store
+from sojourn.kernel.transaction import Absent, Put, Reads, Touch, Transaction
+from sojourn.testing import FaultyEngine, ManualClock
+
+LEASE = Key("t.lease", "player", "")
+DATA = Key("t", "player", "value")
+TTL = limits.LEASE_TTL
+
+
+@pytest.fixture
+def leases(store: Store) -> Leases:
+    return Leases(store)
+
+
+async def save(store: Store, lease: Lease, value: bytes) -> None:
+    await store.commit(Transaction(ids.new(), (lease.held,), (Put(DATA, value),)))
+
+
+async def test_taking_a_lease_reads_what_it_protects_in_the_same_commit(store: Store, leases: Leases) -> None:
+    await store.commit(Transaction(ids.new(), writes=(Put(DATA, b"1"),)))
+    lease = await leases.acquire(LEASE, holder="me", reads=Reads((DATA,)))
+    (found,) = lease.granted.records.keys
+    assert found is not None
+    assert found.value == b"1"
+    assert lease.is_held
+    info = await leases.probe(LEASE)
+    assert info is not None
+    assert (info.holder, info.token, info.since) == ("me", lease.token, lease.granted.now)
+    assert info.expires_at == lease.granted.now + 1_000 * TTL.total_seconds()
+
+
+async def test_a_second_caller_is_told_who_holds_it(leases: Leases) -> None:
+    await leases.acquire(LEASE, holder="first")
+    with pytest.raises(LeaseHeldError, match="first"):
+        await leases.acquire(LEASE, holder="second")
+
+
+async def test_a_paused_holder_is_refused_by_the_data(store: Store, leases: Leases, clock: ManualClock) -> None:
+    """Design 3.5: the fencing token is judged in the engine's transaction, not by the holder's clock."""
+    old = await leases.acquire(LEASE, holder="paused")
+    await old.stop_keeping()
+    clock.advance(TTL)
+    new = await leases.acquire(LEASE, holder="next")
+    assert new.token > old.token
+    with pytest.raises(ConflictError):
+        await save(store, old, b"late")
+    await save(store, new, b"next")
+    assert not old.is_held
+
+
+async def test_renewal_keeps_the_token_and_the_lease(store: Store, leases: Leases, clock: ManualClock) -> None:
+    lease = await leases.acquire(LEASE, holder="me")
+    for _ in range(20):
+        await clock.until_sleeping()
+        clock.advance(TTL / limits.LEASE_RENEWALS)
+        await lease.renew()
+    await save(store, lease, b"still mine")
+    assert lease.is_held
+
+
+async def test_the_keeper_renews_by_itself(leases: Leases, clock: ManualClock) -> None:
+    lease = await leases.acquire(LEASE, holder="me")
+    for _ in range(20):
+        await clock.until_sleeping()
+        clock.advance(TTL / limits.LEASE_RENEWALS)
+    await clock.until_sleeping()
+    info = await leases.probe(LEASE)
+    assert info is not None
+    assert info.token == lease.token
+    assert lease.is_held
+
+
+async def test_a_release_is_taken_over_at_once_and_in_order(leases: Leases) -> None:
+    """No clock moves here: whoever waits is woken by the release itself."""
+    order: list[int] = []
+
+    async def use(place: int) -> None:
+        lease = await leases.acquire(LEASE, holder=str(place), wait=1)
+        order.append(place)
+        await lease.release()
+
+    first = await leases.acquire(LEASE, holder="first")
+    async with asyncio.TaskGroup() as group:
+        for place in range(10):
+            group.create_task(use(place))
+            await asyncio.sleep(0)
+        await first.release()
+    assert order == list(range(10))
+
+
+async def test_a_dead_holder_is_followed_when_its_time_is_over(leases: Leases, clock: ManualClock) -> None:
+    dead = await leases.acquire(LEASE, holder="dead")
+    await dead.stop_keeping()
+    waiting = asyncio.create_task(leases.acquire(LEASE, holder="next", wait=2 * TTL.total_seconds()))
+    await clock.until_sleeping()
+    clock.advance(TTL - timedelta(milliseconds=1))
+    await clock.until_sleeping()
+    assert not waiting.done()
+    clock.advance(timedelta(milliseconds=1))
+    assert (await waiting).is_held
+
+
+async def test_waiting_ends_at_its_time(leases: Leases, clock: ManualClock) -> None:
+    await leases.acquire(LEASE, holder="keeper")
+    in_turn = asyncio.create_task(leases.acquire(LEASE, holder="second", wait=5))
+    behind = asyncio.create_task(leases.acquire(LEASE, holder="third", wait=5))
+    await clock.until_sleeping(3)
+    clock.advance(timedelta(seconds=5))
+    for waiting in (in_turn, behind):
+        with pytest.raises(LeaseHeldError):
+            await waiting
+
+
+async def test_a_hung_holder_is_fenced_by_a_thief_where_that_is_allowed(
+    store: Store, leases: Leases, clock: ManualClock
+) -> None:
+    hung = await leases.acquire(LEASE, holder="hung")  # its keeper goes on renewing
+    thief = asyncio.create_task(leases.acquire(LEASE, holder="thief", wait=60, steal_after=3))
+    await clock.until_sleeping(2)
+    clock.advance(timedelta(seconds=3))
+    lease = await thief
+    with pytest.raises(ConflictError):
+        await save(store, hung, b"late")
+    await hung.lost.wait()
+    await save(store, lease, b"stolen")
+
+
+async def test_a_holder_is_asked_to_hand_over(leases: Leases) -> None:
+    holder = await leases.acquire(LEASE, holder="holder")
+    asking = asyncio.create_task(leases.acquire(LEASE, holder="asks", wait=10, ask=True))
+    await holder.requested.wait()
+    await holder.release()
+    assert not (await asking).requested.is_set()
+
+
+async def test_revoking_tells_the_holder(leases: Leases) -> None:
+    lease = await leases.acquire(LEASE, holder="holder")
+    revoked = await leases.revoke(LEASE)
+    assert revoked is not None
+    assert revoked.holder == "holder"
+    await lease.lost.wait()
+    assert not lease.is_held
+    with pytest.raises(LeaseLostError):
+        await lease.renew()
+    await lease.release()
+    assert await leases.revoke(LEASE) is None
+
+
+@pytest.mark.promise(12)
+async def test_a_cancelled_acquire_gives_its_lease_back(clock: ManualClock) -> None:
+    """The commit that grants the lease is in flight when the caller is cancelled."""
+    engine = FaultyEngine(MemoryEngine(clock=clock), 1, delay=1.0)
+    async with Store(engine, clock=clock) as store:
+        leases = Leases(store)
+        cancelled = asyncio.create_task(leases.acquire(LEASE, holder="cancelled"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await cancelled
+        assert cancelled.cancelled()
+        assert (await leases.acquire(LEASE, holder="next", wait=1)).is_held
+
+
+async def test_a_guard_of_the_caller_that_fails_is_its_own_conflict(leases: Leases, store: Store) -> None:
+    await store.commit(Transaction(ids.new(), writes=(Put(DATA, b"1"),)))
+    with pytest.raises(ConflictError) as caught:
+        await leases.acquire(LEASE, holder="me", wait=10, guards=(Absent(DATA),))
+    assert caught.value.guard == Absent(DATA)
+    assert await leases.probe(LEASE) is None
+
+
+async def test_a_heartbeat_wakes_nobody(store: Store, leases: Leases) -> None:
+    """Promise 4: renewing is a touch, which is no change."""
+    lease = await leases.acquire(LEASE, holder="me")
+    async with store.watch(LEASE, DATA) as changes:
+        await lease.renew()
+        await store.commit(Transaction(writes=(Touch(LEASE, ttl=TTL * 2),)))
+        await save(store, lease, b"1")
+        assert (await anext(changes)).keys == {DATA}  # type: ignore[union-attr]
+
+
+async def test_a_time_to_live_below_the_least_is_refused(leases: Leases) -> None:
+    with pytest.raises(InvalidError, match="ttl"):
+        await leases.acquire(LEASE, holder="me", ttl=timedelta(milliseconds=1))

@@ -1,0 +1,105 @@
+"""Watching: nothing is missed from the moment a subscription is ready, and a slow reader costs bounded memory."""
+
+import asyncio
+
+import pytest
+
+from sojourn import limits
+from sojourn.engines.memory import MemoryEngine
+from sojourn.errors import ClosedError, InvalidError
+from sojourn.kernel import ids
+from sojourn.kernel.keys import Key, Space, Span
+from sojourn.kernel.store import Store
+from sojourn.kernel.subscriptions import Changed, Gap
+from sojourn.kernel.transaction import Delete, Put, Transaction
+from sojourn.testing import FaultyEngine, ManualClock
+
+A, B = Key("t", "p", "a"), Key("t", "p", "b")
+
+
+async def put(store: Store, *keys: Key) -> None:
+    await store.commit(Transaction(ids.new(), writes=tuple(Put(key, b"1") for key in keys)))
+
+
+@pytest.mark.promise(9)
+async def test_each_scope_gets_its_own_changes_and_no_others(store: Store) -> None:
+    async with (
+        store.watch(A) as one,
+        store.watch(Span("t", "p", "b")) as span,
+        store.watch(Space("t")) as space,
+        store.watch(A, Span("t", "q"), Space("u")) as several,
+    ):
+        await put(store, B)
+        await put(store, Key("u", "x", "y"), A)
+        await put(store, Key("t", "q", "z"))
+        assert await anext(one) == Changed(frozenset({A}))
+        assert await anext(span) == Changed(frozenset({B}))
+        assert await anext(space) == Changed(frozenset({A, B, Key("t", "q", "z")}))
+        assert await anext(several) == Changed(frozenset({A, Key("u", "x", "y"), Key("t", "q", "z")}))
+
+
+@pytest.mark.promise(9)
+async def test_a_reader_that_is_cancelled_loses_no_change(store: Store) -> None:
+    async with store.watch(A) as changes:
+        waiting = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await put(store, A)
+        assert await anext(changes) == Changed(frozenset({A}))
+
+
+async def test_a_deletion_is_a_change(store: Store) -> None:
+    await put(store, A)
+    async with store.watch(A) as changes:
+        await store.commit(Transaction(ids.new(), writes=(Delete(A),)))
+        assert await anext(changes) == Changed(frozenset({A}))
+
+
+async def test_a_slow_reader_is_told_of_a_gap_instead_of_filling_the_memory(store: Store) -> None:
+    async with store.watch(Space("t")) as slow, store.watch(A) as quick:
+        for start in range(0, limits.SUBSCRIPTION_KEYS + 1_000, 1_000):
+            await put(store, *(Key("t", "p", str(start + i)) for i in range(1_000)))
+        await put(store, A)
+        await anext(quick)
+        assert await anext(slow) == Gap()
+        await put(store, B)
+        assert await anext(slow) == Changed(frozenset({B}))
+
+
+async def test_an_engine_that_goes_away_is_waited_for(clock: ManualClock) -> None:
+    engine = FaultyEngine(MemoryEngine(clock=clock), 7, fail=0.5)
+    async with Store(engine, clock=clock) as store, clock.rushing():
+        for _ in range(20):
+            try:
+                subscription = await store.watch(A).__aenter__()
+            except Exception:  # noqa: BLE001, S112  the engine refused the first question; ask again
+                continue
+            await put(store, A)
+            assert await anext(subscription) == Changed(frozenset({A}))
+            await subscription.__aexit__(None, None, None)
+    assert engine.faults.failed
+
+
+async def test_closing_the_store_ends_every_subscription(clock: ManualClock) -> None:
+    store = Store(MemoryEngine(clock=clock))
+    await store.open()
+    async with store.watch(A) as changes:
+        waiting = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        await store.close()
+        with pytest.raises(ClosedError):
+            await waiting
+
+
+async def test_the_log_is_read_only_while_somebody_watches(clock: ManualClock) -> None:
+    before = asyncio.all_tasks()
+    async with Store(MemoryEngine(clock=clock)) as store:
+        async with store.watch(A), store.watch(B):
+            assert len(asyncio.all_tasks() - before) == 1
+        assert asyncio.all_tasks() == before
+
+
+async def test_what_cannot_be_a_key_cannot_be_watched(store: Store) -> None:
+    with pytest.raises(InvalidError, match="NUL"):
+        store.watch(Key("t", "p", "\0"))

@@ -1,0 +1,79 @@
+"""A small shop behind HTTP, in this process: the whole way from request to answer, without a socket."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from sojourn.errors import ApplicationError
+from sojourn.functions import ActionCtx, Functions, MutationCtx, QueryCtx
+from sojourn.kernel import Store
+from sojourn.server import App
+from sojourn.sessions import SessionId, Sessions
+
+ORIGIN = "http://localhost"
+
+Browse = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+def make_functions(sessions: Sessions) -> Functions:
+    """A counter and a few ways to fail."""
+    functions = Functions(sessions)
+    counts = functions.collection("counts", int, by=SessionId)
+
+    @functions.query
+    async def total(ctx: QueryCtx, session_id: SessionId) -> int:
+        return await ctx.db(counts).get(session_id)
+
+    @functions.mutation
+    async def add(ctx: MutationCtx, session_id: SessionId, *, by: int = 1) -> int:
+        return await ctx.db(counts).update(session_id, lambda count: count + by)
+
+    @functions.mutation(internal=True)
+    async def secret(ctx: MutationCtx, session_id: SessionId) -> None:
+        await ctx.db(counts).put(session_id, 1_000)
+
+    @functions.mutation
+    async def sold_out(ctx: MutationCtx, session_id: SessionId) -> None:
+        await ctx.db(counts).put(session_id, 1_000)
+        raise ApplicationError("sold out", {"left": 0})
+
+    @functions.mutation
+    async def broken(ctx: MutationCtx, session_id: SessionId) -> None:
+        raise LookupError("the password is hunter2")
+
+    @functions.action
+    async def sign_in(ctx: ActionCtx, session_id: SessionId, *, name: str) -> str | None:
+        return (await ctx.rotate(name)).subject
+
+    return functions
+
+
+@pytest.fixture
+async def browse(store: Store) -> AsyncGenerator[Browse]:
+    """Make clients of one application; each has cookies of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def client(app: App | None = None, **settings: Any) -> httpx.AsyncClient:
+            if app is None:
+                app = App(store, functions=make_functions(Sessions(store)), **{"dev": True, **settings})
+            transport = httpx.ASGITransport(app)
+            headers = {"origin": ORIGIN, "content-type": "application/json"}
+            return await stack.enter_async_context(
+                httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers)
+            )
+
+        yield client
+
+
+async def call(client: httpx.AsyncClient, kind: str, function: str, **rest: Any) -> httpx.Response:
+    """Call a function as the browser client does."""
+    return await client.post("/call", json={"kind": kind, "function": function, **rest})
+
+
+async def streamed(*parts: bytes) -> AsyncIterator[bytes]:
+    """A body whose length nobody declares."""
+    for part in parts:
+        yield part

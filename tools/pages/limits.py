@@ -1,0 +1,50 @@
+"""docs/reference/limits.md from limits.py: documented constants under `# == Section` comments."""
+
+import ast
+from pathlib import Path
+
+from tools.pages.attributes import attributes
+
+__all__ = ["render"]
+
+SOURCE = "src/sojourn/limits.py"
+
+TOP = f"""\
+<!-- Made by `make pages` from {SOURCE}. -->
+
+# Limits
+
+Every number that sojourn enforces, from `sojourn.limits`. On the numbers under *By design* promises and stored data
+depend: they stay. Those under *For now* may change in any release, and the changelog says so.
+"""
+
+
+def render(root: Path) -> str:
+    """Write the page; a limit without a docstring or outside a section is an error."""
+    text = (root / SOURCE).read_text(encoding="utf-8")
+    sections = {number: line[5:] for number, line in enumerate(text.splitlines(), 1) if line.startswith("# == ")}
+    page, problems, current = [TOP], list[str](), ""
+    for limit in attributes(ast.parse(text).body):
+        section = next((title for number, title in reversed(sections.items()) if number < limit.line), "")
+        if not limit.doc or not section:
+            problems.append(f"{SOURCE}:{limit.line}: {limit.name} needs a section above it and a docstring below it")
+        if section != current:
+            page.append(f"\n## {section}\n\n| Limit | Value | What it bounds, and why |\n|---|---|---|\n")
+            current = section
+        words = limit.doc.replace("|", r"\|")
+        page.append(f"| `{limit.name}` | {shown(limit.value)} | {words} |\n")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return "".join(page)
+
+
+def shown(value: ast.expr) -> str:
+    """The value as a reader says it: 1,024 or 15 minutes; anything else as in the source."""
+    match value:
+        case ast.Constant(value=int() as number):
+            return f"{number:,}"
+        case ast.Call(func=ast.Name(id="timedelta"), keywords=[ast.keyword(arg=str() as unit, value=amount)]):
+            text = shown(amount)
+            return f"{text} {unit.removesuffix('s') if text == '1' else unit}"
+        case _:
+            return f"`{ast.unparse(value)}`"

@@ -1,0 +1,60 @@
+import { SojournError } from "./errors";
+
+/** How often and how long a call is tried. */
+export interface RetryOptions {
+  /** How often it is sent at most; 1 sends it once. */
+  readonly attempts?: number;
+  /** The first pause; each later one is twice as long. */
+  readonly firstMs?: number;
+  /** The longest pause. A server that asks for a longer one is not asked again. */
+  readonly longestMs?: number;
+  /** How long one attempt may take. Longer than a server's own limit, so that its answer is heard. */
+  readonly timeoutMs?: number;
+}
+
+export const RETRY: Required<RetryOptions> = { attempts: 8, firstMs: 200, longestMs: 10_000, timeoutMs: 40_000 };
+
+/** Do it, and again while `again` says so of its error, with pauses that grow and are never the same in two tabs. */
+export async function retrying<T>(
+  attempt: () => Promise<T>,
+  again: (error: SojournError) => boolean,
+  retry: Required<RetryOptions>,
+  signal?: AbortSignal,
+): Promise<T> {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof SojournError) || tried >= retry.attempts || !again(error)) throw error;
+      const asked = error.retryAfterMs ?? 0;
+      if (asked > retry.longestMs) throw error;
+      const step = Math.min(retry.longestMs, retry.firstMs * 2 ** (tried - 1));
+      // Half of it is fixed, half is chance; chance is also added to what was asked for, or all would come back at once.
+      const pause = Math.max(asked, step / 2) + (Math.random() * step) / 2;
+      await abortable(new Promise((resolve) => setTimeout(resolve, pause)), signal);
+    }
+  }
+}
+
+/** Say whether the failure passes by itself. */
+export function isPassing(error: SojournError): boolean {
+  return error.retry === "later" || error.retry === "same_id";
+}
+
+/** Settle as the promise does, or with the signal's reason once it is aborted. */
+export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  // The promise is heard in any case: nobody else may be listening to it.
+  promise.catch(() => undefined);
+  signal.throwIfAborted();
+  let stop: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener("abort", stop);
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    if (stop) signal.removeEventListener("abort", stop);
+  }
+}
