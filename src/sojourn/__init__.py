@@ -9,45 +9,89 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sojourn.errors import (
+        ApplicationError,
+        CallTimeoutError,
         CapabilityError,
         ClosedError,
         CommitUnknownError,
         ConflictError,
         CorruptError,
+        FunctionUnknownError,
         IncompatibleError,
         InvalidError,
         LeaseHeldError,
         LeaseLostError,
         LimitError,
+        MethodRefusedError,
         MissingExtraError,
+        OriginRefusedError,
         OverloadedError,
+        RateLimitedError,
         RefusedError,
+        RequestReusedError,
+        ResultInvalidError,
+        RouteUnknownError,
+        SessionExpiredError,
+        SessionInvalidError,
+        SessionRevokedError,
+        SessionUnknownError,
         SojournError,
         UnavailableError,
     )
+    from sojourn.functions import ActionCtx, Functions, MutationCtx, QueryCtx, run_session_functions
     from sojourn.opening import open
+    from sojourn.sessions import SessionId, Sessions
 
 __all__ = [
+    "ActionCtx",
+    "ApplicationError",
+    "CallTimeoutError",
     "CapabilityError",
     "ClosedError",
     "CommitUnknownError",
     "ConflictError",
     "CorruptError",
+    "FunctionUnknownError",
+    "Functions",
     "IncompatibleError",
     "InvalidError",
     "LeaseHeldError",
     "LeaseLostError",
     "LimitError",
+    "MethodRefusedError",
     "MissingExtraError",
+    "MutationCtx",
+    "OriginRefusedError",
     "OverloadedError",
+    "QueryCtx",
+    "RateLimitedError",
     "RefusedError",
+    "RequestReusedError",
+    "ResultInvalidError",
+    "RouteUnknownError",
+    "SessionExpiredError",
+    "SessionId",
+    "SessionInvalidError",
+    "SessionRevokedError",
+    "SessionUnknownError",
+    "Sessions",
     "SojournError",
     "UnavailableError",
     "open",
+    "run_session_functions",
 ]
 
 # Where the names that are not errors live; tests/house/test_root.py holds this against the imports above.
-_HOMES = {"open": "sojourn.opening"}
+_HOMES = {
+    "ActionCtx": "sojourn.functions",
+    "Functions": "sojourn.functions",
+    "MutationCtx": "sojourn.functions",
+    "QueryCtx": "sojourn.functions",
+    "SessionId": "sojourn.sessions",
+    "Sessions": "sojourn.sessions",
+    "open": "sojourn.opening",
+    "run_session_functions": "sojourn.functions",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever the name stands for

@@ -25,7 +25,7 @@ from sojourn.kernel.transaction import (
     Transaction,
     Write,
 )
-from sojourn.testing import ManualClock
+from sojourn.testing import FaultyEngine, ManualClock
 
 A, B, C = (Key("t", "p", item) for item in "abc")
 ALL = Span("t", "p")
@@ -286,3 +286,17 @@ async def test_a_store_that_is_not_open_says_so() -> None:
     with pytest.raises(ClosedError):
         await store.commit(Transaction(writes=(Put(A, b"2"),)))
     await store.close()
+
+
+@pytest.mark.promise(13)
+async def test_a_loop_over_a_span_goes_on_after_a_lost_answer(clock: ManualClock) -> None:
+    """A repeat cannot know whether records were left, so it says that there may be some."""
+    engine = FaultyEngine(MemoryEngine(clock=clock), 1, lose=0.5)
+    async with Store(engine, clock=clock) as store, clock.rushing():
+        await store.commit(Transaction(ids.new(), writes=tuple(Put(Key("t", "p", str(i)), b"") for i in range(20))))
+        rounds = 0
+        while (await store.commit(Transaction(ids.new(), writes=(DeleteSpan(ALL, at_most=2),)))).remaining:
+            rounds += 1
+        assert await values(store) == {}
+        assert rounds >= 9
+    assert engine.faults.lost

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Final
 
 from sojourn.errors import MissingExtraError, SojournError
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupt by the keyboard and a reader that has gone (`sojourn sessions list | head`) end it without a word.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a subject that the terminal has no letters for
     try:
         try:
             code = _run(given)

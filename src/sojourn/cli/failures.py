@@ -39,7 +39,8 @@ _LINE_CHARS: Final = 500
 
 def report(error: SojournError, *, as_json: bool) -> int:
     """Tell of the error in one line on stderr, with `as_json` on stdout too, and return its exit code."""
-    message = output.printable(str(error), _LINE_CHARS)
+    words = " ".join(output.redacted(str(error)).split("\n"))
+    message = output.printable(words if len(words) <= _LINE_CHARS else f"{words[:_LINE_CHARS]}…")
     sys.stderr.write(f"sojourn: {error.code}: {message}\n")
     if as_json:
         output.document(FailureAnswer(_failure(error, message)))

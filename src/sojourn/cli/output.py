@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "console", "distance", "document", "line", "printable", "table"]
+__all__ = ["Column", "console", "distance", "document", "facts", "line", "printable", "redacted", "table"]
 
 # A public id, and the secret behind it that makes it a token.
-_TOKEN: Final = re.compile(r"([A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]+")
+_TOKEN: Final = re.compile(r"([A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{16,}")
 _UNITS: Final = (
     ("d", timedelta(days=1), timedelta(days=2)),
     ("h", timedelta(hours=1), timedelta(hours=2)),
@@ -45,34 +46,48 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def line(text: str, style: str = "") -> None:
-    """Print one line; the terminal, if anybody, breaks it."""
-    console().print(printable(text), style=style, soft_wrap=True)
+def line(text: str = "", style: str | None = None) -> None:
+    """Print one line; the terminal, if there is one, breaks it."""
+    if style is None:
+        sys.stdout.write(f"{printable(text)}\n")
+    else:
+        console().print(printable(text), style=style, soft_wrap=True)
 
 
-def table(columns: Iterable[Column], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table that fits the terminal; what gives way ends in an ellipsis."""
+def facts(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        line(f"{name:<{width}}  {value}")
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table that fits the terminal: what gives way ends in an ellipsis, one row stays one line."""
     drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for column in columns:
+    for place, column in enumerate(columns):
+        widest = max(cell_len(printable(row[place])) for row in rows) if rows else 0
         drawn.add_column(
             column.title,
             justify="right" if column.right else "left",
-            overflow="ellipsis",
-            no_wrap=True,
-            ratio=None,
-            min_width=None,
+            no_wrap=not column.cut,
+            min_width=None if column.cut else widest,
         )
     for row in rows:
-        drawn.add_row(*(Text(printable(cell)) for cell in row))
-    console().print(drawn)
+        # The column may be narrowed, the text in it not be broken.
+        drawn.add_row(*(Text(printable(cell), no_wrap=True, overflow="ellipsis") for cell in row))
+    console().print(drawn, crop=False)
 
 
-def printable(text: str, most: int | None = None) -> str:
-    """Return the text as one line of at most so many characters: no token in it, nothing that moves a cursor."""
-    text = _TOKEN.sub(r"\1", text)
-    if most is not None and len(text) > most:
-        text = text[: most - 1] + "…"
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+def printable(text: str) -> str:
+    """Return the text as one line in which nothing moves a cursor or hides: such characters are written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
+
+
+def redacted(text: str) -> str:
+    """Return the text with the secret taken out of every token in it."""
+    return _TOKEN.sub(r"\1.…", text)
 
 
 def distance(now: datetime, moment: datetime) -> str:
@@ -82,7 +97,3 @@ def distance(now: datetime, moment: datetime) -> str:
         if apart >= enough:
             return f"in {apart // one} {unit}" if moment > now else f"{apart // one} {unit} ago"
     return "now"
-
-
-def _escaped(character: str) -> str:
-    return " " if character == "\n" else f"\\u{ord(character):04x}"

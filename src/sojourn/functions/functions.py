@@ -32,7 +32,6 @@ from sojourn.sessions import SessionId, Sessions
 __all__ = ["Builder", "Functions"]
 
 C = TypeVar("C")
-K = TypeVar("K", bound=str)
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -86,9 +85,19 @@ class Functions:
         self.mutation: Builder[MutationCtx] = Builder(Kind.MUTATION, self._functions)
         self.action: Builder[ActionCtx] = Builder(Kind.ACTION, self._functions)
 
+    @overload
+    def collection(  # pyright: ignore[reportOverlappingOverload]  # the first that fits is the one that is meant
+        self, name: str, kind: type[T], *, by: Callable[[Any], SessionId]
+    ) -> Collection[T, SessionId]: ...
+
+    @overload
     def collection(
-        self, name: str, kind: type[T], *, by: Callable[[Any], K], partition: Callable[[K], str] | None = None
-    ) -> Collection[T, K]:
+        self, name: str, kind: type[T], *, by: Callable[[Any], str], partition: Callable[[str], str] | None = None
+    ) -> Collection[T, str]: ...
+
+    def collection(
+        self, name: str, kind: type[T], *, by: Callable[[Any], str], partition: Callable[[Any], str] | None = None
+    ) -> Any:
         """Declare a collection of records of type `kind`, each at a key of type `by`.
 
         By `SessionId`, the record stands in the session's partition, lives and ends with it. By `str`, it is shared
@@ -104,7 +113,7 @@ class Functions:
         if by is SessionId and partition is not None:
             raise InvalidError("partition", "a record by session stands with its session")
         ttl = self.sessions.lifetimes.absolute if by is SessionId else None
-        made: Collection[T, K] = Collection(name, kind, partition, ttl)
+        made: Collection[T, Any] = Collection(name, kind, partition, ttl)
         if by is SessionId:
             self.sessions.own(made.space)
         self._collections.add(name)

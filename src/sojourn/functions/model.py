@@ -14,7 +14,7 @@ from sojourn.functions.arguments import Signature
 __all__ = ["Function", "Kind", "checked_name"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -30,11 +30,11 @@ class Kind(StrEnum):
     """Anything, by running queries and mutations, each its own transaction; never repeated by itself."""
 
 
-class Function(Generic[P, R]):
+class Function(Generic[P, R_co]):
     """A registered function. A context or `Functions.bind` runs it; it is never called. `handler` is for unit tests."""
 
     def __init__(
-        self, kind: Kind, handler: Callable[Concatenate[Any, Any, P], Awaitable[R]], *, internal: bool
+        self, kind: Kind, handler: Callable[Concatenate[Any, Any, P], Awaitable[R_co]], *, internal: bool
     ) -> None:
         self.kind = kind
         self.name = checked_name(handler.__name__)

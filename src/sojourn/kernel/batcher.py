@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from sojourn import limits
 from sojourn.errors import (
+    CapabilityError,
     ClosedError,
     CommitUnknownError,
     OverloadedError,
@@ -111,7 +112,7 @@ class Batcher:
     async def _deliver(self, batch: Sequence[_Waiting], *, unknown: bool) -> None:
         """Commit the batch and hand out the outcomes; `unknown` says that an earlier answer for it was lost."""
         try:
-            outcomes, unknown = await self._send([waiting.transaction for waiting in batch], unknown=unknown)
+            _settle(batch, await self._send([waiting.transaction for waiting in batch], unknown=unknown))
         except _RefusedWhole as refusal:
             if len(batch) > 1:
                 middle = len(batch) // 2
@@ -119,18 +120,18 @@ class Batcher:
                 await self._deliver(batch[middle:], unknown=refusal.unknown)
             elif refusal.unknown:
                 _fail(batch, CommitUnknownError(f"the answer was lost, and the repeat was refused: {refusal.cause}"))
+            elif isinstance(refusal.cause, CapabilityError):
+                _fail(batch, refusal.cause)
             else:
-                _settle(batch, [Refused(refusal.cause)])
+                _settle(batch, [Refused(str(refusal.cause))])
         except SojournError as error:
             _fail(batch, error)
         except Exception as error:  # noqa: BLE001  reported to every caller
             # An engine may not let a driver's exception out. If one does, nobody knows what was written.
             _log.exception("the engine failed in a way it does not declare")
             _fail(batch, CommitUnknownError(f"the engine failed in a way it does not declare: {type(error).__name__}"))
-        else:
-            _settle(batch, outcomes)
 
-    async def _send(self, transactions: Sequence[Transaction], *, unknown: bool) -> tuple[Sequence[Outcome], bool]:
+    async def _send(self, transactions: Sequence[Transaction], *, unknown: bool) -> Sequence[Outcome]:
         """Commit, and repeat the same ids for as long as the answer is lost."""
         pause = 0.005
         for attempt in range(limits.REPEAT_ATTEMPTS):
@@ -138,14 +139,14 @@ class Batcher:
                 await self._clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
                 pause = min(2 * pause, limits.REPEAT_BACKOFF_MAX.total_seconds())
             try:
-                return await self._engine.commit(transactions), unknown
+                return await self._engine.commit(transactions)
             except CommitUnknownError:
                 unknown = True
             except UnavailableError:
                 if not unknown:
                     raise
-            except BatchRefusedError as error:
-                raise _RefusedWhole(str(error), unknown=unknown) from error
+            except (BatchRefusedError, CapabilityError) as error:
+                raise _RefusedWhole(error, unknown=unknown) from error
         raise CommitUnknownError(
             f"the answer to a commit was lost, and so were those of {limits.REPEAT_ATTEMPTS - 1} repeats; "
             "read the state, or repeat the same transaction id"
@@ -153,8 +154,8 @@ class Batcher:
 
 
 class _RefusedWhole(Exception):  # noqa: N818  never leaves this module
-    def __init__(self, cause: str, *, unknown: bool) -> None:
-        super().__init__(cause)
+    def __init__(self, cause: BatchRefusedError | CapabilityError, *, unknown: bool) -> None:
+        super().__init__(str(cause))
         self.cause = cause
         self.unknown = unknown
 

@@ -52,7 +52,10 @@ class BatchRefusedError(Exception):
 
 
 class RankPage(msgspec.Struct, frozen=True):
-    """A page across partitions: a hint, since nothing guards it. `cursor` is None when nothing follows."""
+    """A page across partitions: a hint, since nothing guards it.
+
+    `cursor` resumes behind a full page, where there may be nothing more; None says that nothing follows.
+    """
 
     records: tuple[Record, ...]
     cursor: Cursor | None
@@ -114,6 +117,7 @@ class Engine(Protocol):
         Raises:
             UnavailableError: nothing of the batch was written.
             CommitUnknownError: the answer was lost; any of it may have been written.
+            CapabilityError: a transaction needs what this engine lacks; nothing of the batch was written.
             BatchRefusedError: the batch as a whole was refused and rolled back.
         """
         ...

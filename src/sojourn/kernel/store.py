@@ -30,6 +30,7 @@ from sojourn.kernel.transaction import (
     Committed,
     Conflict,
     Delete,
+    DeleteSpan,
     Guard,
     Put,
     Reads,
@@ -123,6 +124,7 @@ class Store:
             RefusedError: it can never be applied; nothing was written. `LimitError` and `InvalidError` before any I/O.
             UnavailableError: the engine could not be reached; nothing was written.
             CommitUnknownError: the answer was lost, and so were those of the repeats; perhaps written.
+            CapabilityError: this engine cannot do it; nothing was written.
         """
         outcome = await self.submit(transaction)
         if isinstance(outcome, Conflict):
@@ -143,8 +145,11 @@ class Store:
         outcome = await batcher.submit(sent, size)
         if isinstance(outcome, Refused):
             raise RefusedError(f"the engine refused the transaction: {outcome.cause}")
-        if sent is not transaction and isinstance(outcome, Committed):
-            return await self._with_own_puts(transaction, outcome)
+        if isinstance(outcome, Committed):
+            if outcome.repeated:
+                outcome = _perhaps_remaining(transaction, outcome)
+            if sent is not transaction:
+                return await self._with_own_puts(transaction, outcome)
         return outcome
 
     async def run(self, work: Callable[[Attempt], Awaitable[T]]) -> T:
@@ -359,6 +364,13 @@ def conflict_error(conflict: Conflict, remark: str = "nothing was written") -> C
 def _guarded_partition(guard: Guard) -> str:
     """Return the partition that a guard looks at."""
     return guard.span.partition if isinstance(guard, SpanIs) else guard.key.partition
+
+
+def _perhaps_remaining(transaction: Transaction, repeated: Committed) -> Committed:
+    """Return a repeat's outcome that does not end a loop over `DeleteSpan` too early; one more round is harmless."""
+    if not any(isinstance(write, DeleteSpan) for write in transaction.writes):
+        return repeated
+    return msgspec.structs.replace(repeated, remaining=True)
 
 
 def _own_puts(transaction: Transaction) -> dict[Any, Put | Delete]:

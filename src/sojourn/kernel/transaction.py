@@ -221,9 +221,10 @@ class Transaction(msgspec.Struct, frozen=True):
 class Committed(msgspec.Struct, frozen=True):
     """The transaction holds, now and after any crash.
 
-    `revision` is that of every record it wrote anew, None when it wrote none. `now` is the engine's time. With
-    `repeated` an earlier delivery of the same id had been applied: `revision` and `attempt` are that one's, the
-    records those of now.
+    `revision` is that of every record it wrote anew, None when it wrote none. `now` is the engine's time. `remaining`
+    says that a deletion of a span stopped at its bound and records are left; after a repeat, when nobody remembers,
+    that there may be some. With `repeated` an earlier delivery of the same id had been applied: `revision` and
+    `attempt` are that one's, the records those of now.
     """
 
     revision: int | None

@@ -24,29 +24,21 @@ export interface Failure {
 }
 
 /** Everything that this client raises on purpose. An aborted call rejects with the signal's own reason. */
-export class SojournError extends Error implements Failure {
+export class SojournError extends Error {
   override readonly name = "SojournError";
-  readonly code: string;
-  readonly retry: Retry;
-  readonly written: Written;
-  readonly valueName: string | undefined;
-  readonly data: unknown;
-  readonly status: number | undefined;
-  readonly report: string | undefined;
-  readonly retryAfterMs: number | undefined;
-  readonly requestId: string | undefined;
+  declare readonly code: string;
+  declare readonly retry: Retry;
+  declare readonly written: Written;
+  declare readonly valueName?: string;
+  declare readonly data?: unknown;
+  declare readonly status?: number;
+  declare readonly report?: string;
+  declare readonly retryAfterMs?: number;
+  declare readonly requestId?: string;
 
   constructor(message: string, failure: Failure, cause?: unknown) {
     super(message, { cause });
-    this.code = failure.code;
-    this.retry = failure.retry;
-    this.written = failure.written;
-    this.valueName = failure.valueName;
-    this.data = failure.data;
-    this.status = failure.status;
-    this.report = failure.report;
-    this.retryAfterMs = failure.retryAfterMs;
-    this.requestId = failure.requestId;
+    Object.assign(this, failure);
   }
 }
 

@@ -1,0 +1,250 @@
+"""What can be typed: every command, its arguments and its help. What a command does is in the module of its noun.
+
+Those modules are imported when their command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias
+
+from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
+
+from sojourn import limits
+from sojourn.errors import InvalidError
+
+__all__ = ["program", "run"]
+
+StoreOption: TypeAlias = Annotated[
+    str | None,
+    Parameter(name="--store", env_var="SOJOURN_STORE", help="URL of the store, for example sqlite:///app.db."),
+]
+JsonOption: TypeAlias = Annotated[
+    bool,
+    Parameter(name="--json", negative="", show_default=False, help="Print one JSON document, for programs."),
+]
+# Ids and tokens are random, and one in 64 begins with a hyphen.
+_ID: Final = Parameter(allow_leading_hyphen=True)
+
+_HELP: Final = """\
+Serve sessions, and look after a store of them.
+
+Commands that ask for a store take it from --store or from the environment variable SOJOURN_STORE.
+
+For example:
+
+    sojourn serve shop:app
+    sojourn sessions list --store sqlite:///app.db
+"""
+
+
+def program() -> App:
+    """Return the command line, ready to be called with arguments or asked for help."""
+    options = Group("Options")
+    app = App(
+        name="sojourn",
+        help=_HELP,
+        help_format="plaintext",
+        version=_version,
+        group_parameters=options,
+        suppress_keyboard_interrupt=False,
+    )
+    sessions = App(name="sessions", help="See who has a session, what it holds, and end it.")
+    app.command(serve)
+    app.command(sessions)
+    sessions.command(list_sessions, name="list")
+    sessions.command(show)
+    sessions.command(revoke)
+    app.command(sweep)
+    app.command(doctor)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415  slow to import, and rarely needed
+
+    return version("sojourn")
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code.
+
+    Raises:
+        SojournError: what was typed cannot be understood (`InvalidError`), or the command failed.
+    """
+    try:
+        code = program()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        raise _misunderstood(error) from error
+    return code if isinstance(code, int) else 0
+
+
+def _misunderstood(error: CycloptsError) -> InvalidError:
+    """Say in our words what was wrong with the arguments."""
+    name = "arguments" if error.argument is None else error.argument.name.lstrip("-")
+    match error:
+        case MissingArgumentError():
+            return InvalidError(name, "it is missing, or has no value; see --help")
+        case CoercionError(token=token) if token is not None:
+            return InvalidError(name, f"{token.value[:32]!r} is not a whole number")
+        case UnusedCliTokensError(unused_tokens=unused) if unused:
+            return InvalidError(name, f"{unused[0]!r} is not expected here; see --help")
+        case _:
+            return InvalidError(name, str(error))
+
+
+def serve(
+    target: Annotated[str | None, Parameter(name="APP", help="The application, as module:name.")] = None,
+    /,
+    *,
+    store: Annotated[
+        str | None,
+        Parameter(name="--store", help="URL of a store to serve the sessions of. Without APP: [env var: SOJOURN_STORE]"),
+    ] = None,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port to listen on; 0 takes any that is free.")] = 8000,
+    dev: Annotated[
+        bool,
+        Parameter(negative="", show_default=False, help="With --store: let the cookie travel over plain HTTP."),
+    ] = False,
+) -> None:
+    """Serve an application, or the sessions of a store, over HTTP.
+
+    APP is a sojourn.server.App, or any other ASGI application, in a module that can be imported from the current
+    folder. With --store alone sessions are served and nothing else; a SQLite file is created if there is none.
+
+    For example:
+
+        sojourn serve shop:app --port 8080
+        sojourn serve --store sqlite:///app.db --dev
+
+    Raises:
+        InvalidError: there is no such application, it is none, the port is taken, or the store cannot be used.
+        UnavailableError: the store cannot be reached, or the application does not start.
+    """
+    from sojourn.cli import serving  # noqa: PLC0415  see the module's docstring
+
+    serving.serve(serving.application(target, store, dev=dev), host=host, port=port)
+
+
+async def list_sessions(
+    *,
+    subject: Annotated[str | None, Parameter(help="Only those of this subject, in the order of their ids.")] = None,
+    limit: Annotated[int, Parameter(help=f"How many at most, up to {limits.PAGE_MAX}.")] = limits.PAGE,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the live sessions, those used last first.
+
+    For example:
+
+        sojourn sessions list
+        sojourn sessions list --subject ada --json
+
+    Raises:
+        InvalidError: a value is out of form, or there is no such store.
+        LimitError: the limit or the subject is beyond what is allowed.
+        UnavailableError: the store cannot be reached.
+    """
+    from sojourn.cli import sessions  # noqa: PLC0415  see the module's docstring
+
+    await sessions.list_live(store, subject=subject, limit=limit, as_json=json)
+
+
+async def show(
+    session_id: Annotated[str, Parameter(name="ID", help="Public id of the session."), _ID],
+    /,
+    *,
+    state: Annotated[str | None, Parameter(help="Print this state alone, decoded.")] = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one live session: whom it belongs to, when it ends, and what it holds.
+
+    Its states are listed by name, size and revision; --state and --json show what is in them. Where a token is given
+    instead of an id, only its public part is used.
+
+    For example:
+
+        sojourn sessions show Zk3vQ0uTz2mC8Yq5nB7wRA
+        sojourn sessions show Zk3vQ0uTz2mC8Yq5nB7wRA --state cart
+
+    Raises:
+        InvalidError: a value is out of form, or there is no such store or state.
+        SessionInvalidError: there is no such session, or it has ended.
+        CorruptError: the state that was asked for cannot be read.
+        UnavailableError: the store cannot be reached.
+    """
+    from sojourn.cli import sessions  # noqa: PLC0415  see the module's docstring
+
+    await sessions.show(store, session_id, state=state, as_json=json)
+
+
+def revoke(  # noqa: PLR0913  each is an option
+    session_id: Annotated[str | None, Parameter(name="ID", help="Public id of the session."), _ID] = None,
+    /,
+    *,
+    subject: Annotated[str | None, Parameter(help="End every session of this subject.")] = None,
+    keep: Annotated[str | None, Parameter(help="With --subject: the id of one to spare."), _ID] = None,
+    everything: Annotated[
+        bool, Parameter(negative="", show_default=False, help="End every session there is; asks first.")
+    ] = False,
+    yes: Annotated[bool, Parameter(negative="", show_default=False, help="With --everything: do not ask.")] = False,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """End one session, all of a subject, or every one, at once and for good.
+
+    No request, not even one in flight, can use or revive a session after that. Give one of ID, --subject and
+    --everything. Where a token is given instead of an id, only its public part is used.
+
+    For example:
+
+        sojourn sessions revoke Zk3vQ0uTz2mC8Yq5nB7wRA
+        sojourn sessions revoke --subject ada --keep Zk3vQ0uTz2mC8Yq5nB7wRA
+
+    Raises:
+        InvalidError: a value is out of form, the question was not answered by yes, or there is no such store.
+        SessionUnknownError: there is no such session.
+        UnavailableError: the store cannot be reached; with --subject or --everything some may have been ended.
+        CommitUnknownError: an answer was lost; some may have been ended.
+    """
+    from sojourn.cli import sessions  # noqa: PLC0415  see the module's docstring
+
+    sessions.revoke(store, session_id, subject=subject, keep=keep, everything=everything, yes=yes, as_json=json)
+
+
+async def sweep(*, store: StoreOption = None, json: JsonOption = False) -> None:
+    """Remove what has expired: idle sessions, records, old receipts and rows of the change log.
+
+    A server does this by itself once a minute. What has expired is gone to everybody at once, swept or not; sweeping
+    gives back the room.
+
+    For example:
+
+        sojourn sweep --store sqlite:///app.db
+
+    Raises:
+        InvalidError: there is no such store.
+        UnavailableError: the store cannot be reached; what was swept before stays swept.
+    """
+    from sojourn.cli import sweeping  # noqa: PLC0415  see the module's docstring
+
+    await sweeping.sweep(store, as_json=json)
+
+
+async def doctor(*, store: StoreOption = None, json: JsonOption = False) -> int:
+    """Examine a store: can it be opened, written and read, how long does a commit take, is its clock right.
+
+    Each check is one line: ok, warning or failed, and what to do. It writes a few records in a space of its own and
+    deletes them again. The exit code is 1 if something has failed.
+
+    For example:
+
+        sojourn doctor --store sqlite:///app.db
+
+    Raises:
+        InvalidError: there is no such store.
+    """
+    from sojourn.cli import doctor as doctors  # noqa: PLC0415  see the module's docstring
+
+    return await doctors.examine(store, as_json=json)

@@ -1,0 +1,113 @@
+"""`sojourn serve`: find the application, and run it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from typing import Any
+
+from sojourn.cli import output
+from sojourn.cli.stores import named
+from sojourn.errors import InvalidError
+from sojourn.server import App
+from sojourn.server import serve as serve_on
+
+__all__ = ["application", "serve"]
+
+
+def serve(app: Any, *, host: str, port: int) -> None:  # noqa: ANN401  any ASGI application
+    """Serve until it is asked to stop, and print the URL once it listens.
+
+    Raises:
+        InvalidError: the port is taken, or host or port are out of form.
+        UnavailableError: the application does not start.
+    """
+    if not host:
+        raise InvalidError("host", "it is empty; 127.0.0.1 is this machine alone, 0.0.0.0 every network it is in")
+    serve_on(app, host=host, port=port, announce=_announce)
+
+
+def application(target: str | None, url: str | None, *, dev: bool) -> Any:  # noqa: ANN401  any ASGI application
+    """Return the application that was named, or one that serves the sessions of a store.
+
+    Raises:
+        InvalidError: there is no such application, it is none, or the store cannot be used.
+        IncompatibleError: what is at the URL is not a store, or one of a newer release.
+        UnavailableError: the store cannot be reached.
+    """
+    if target is not None:
+        if url is not None or dev:
+            option = "dev" if url is None else "store"
+            raise InvalidError(option, f"it does not go with {target}, which says that itself: App(store, dev=...)")
+        return _imported(target)
+    url = url or os.environ.get("SOJOURN_STORE")
+    if not url:
+        raise InvalidError("APP", "name an application as module:name, or a store with --store sqlite:///app.db")
+    asyncio.run(_try(url))
+    return App(named(url), dev=dev)
+
+
+async def _try(url: str) -> None:
+    """Open the store once, so that what is wrong with it is said before anything listens."""
+    async with named(url):
+        pass
+
+
+def _announce(url: str) -> None:
+    output.line(f"sojourn serves at {url}")
+    output.line("Ctrl-C stops it")
+    sys.stdout.flush()
+
+
+def _imported(target: str) -> Any:  # noqa: ANN401  any ASGI application
+    module_name, colon, path = target.partition(":")
+    if not colon or not all(name.isidentifier() for name in (*module_name.split("."), *path.split("."))):
+        raise InvalidError("APP", f"{target[:64]!r} is not of the form module:name, as in shop:app")
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109  as text, which is what the path holds
+    found: Any = _module(module_name)
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise InvalidError("APP", f"{module_name} has no {path!r}; its file is {_file(module_name)}")
+        found = getattr(found, name)
+    if not _is_application(found):
+        kind = "a class; name an instance of it" if inspect.isclass(found) else f"of type {type(found).__name__}"
+        raise InvalidError("APP", f"{target} is not an ASGI application but {kind}")
+    return found
+
+
+def _module(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            looked = f"looked for {name.replace('.', '/')}.py in {os.getcwd()} and among what is installed"  # noqa: PTH109
+            raise InvalidError("APP", f"there is no module {name!r}; {looked}") from error
+        raise _failed_import(name, error) from error
+    except ImportError as error:
+        raise _failed_import(name, error) from error
+
+
+def _failed_import(name: str, error: ImportError) -> InvalidError:
+    """Say where the import of the module stopped: at the last line that is not Python's own machinery."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    return InvalidError("APP", f"{name} cannot be imported: {error} (line {frames[-1].lineno} of {frames[-1].filename})")
+
+
+def _file(module_name: str) -> str:
+    return str(getattr(sys.modules[module_name], "__file__", None) or "built in")
+
+
+def _is_application(found: Any) -> bool:  # noqa: ANN401  whatever was imported
+    if inspect.isclass(found) or not callable(found):
+        return False
+    try:
+        inspect.signature(found).bind("scope", "receive", "send")
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # it does not tell its parameters, so only a request could tell
+    return True

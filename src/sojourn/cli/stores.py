@@ -1,0 +1,74 @@
+"""From what was typed to an open store, and to an id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import sojourn
+from sojourn.errors import InvalidError
+from sojourn.kernel import Store
+from sojourn.sessions import SessionId
+
+__all__ = ["existing", "named", "session_id_of"]
+
+_EXAMPLE: Final = "--store sqlite:///app.db"
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
+
+
+def named(url: str | None) -> Store:
+    """Return the store that a URL names, not opened yet.
+
+    Raises:
+        InvalidError: there is no URL, or no engine answers to it.
+    """
+    if not url:
+        raise InvalidError("store", f"say which one, for example {_EXAMPLE}, or set SOJOURN_STORE")
+    try:
+        return sojourn.open(url)
+    except ValueError as error:
+        raise InvalidError("store", f"this is not a URL ({error}); one is, for example, {_EXAMPLE}") from error
+
+
+@asynccontextmanager
+async def existing(url: str | None) -> AsyncIterator[Store]:
+    """Open a store that is there already; nothing is created by looking at it.
+
+    Raises:
+        InvalidError: there is no URL, no engine answers to it, or nothing is where it leads.
+        IncompatibleError: what is there is not a store, or one of a newer release.
+        UnavailableError: it cannot be reached.
+    """
+    store = named(url)
+    parts = urlsplit(url or "")
+    if parts.scheme == "memory":
+        raise InvalidError("store", "memory: begins empty in every process; there is nothing of another one to see")
+    path = Path(unquote(parts.path.removeprefix("/")))
+    if parts.scheme == "sqlite" and _is_missing(path):
+        raise InvalidError("store", f"there is no file {path}; `sojourn serve` would create it, or name another")
+    async with store:
+        yield store
+
+
+def session_id_of(name: str, given: str) -> SessionId:
+    """Return the public id that was given, or that of a token; the secret in a token goes no further.
+
+    Raises:
+        InvalidError: no session has an id of this form.
+    """
+    session_id = given.partition(".")[0]
+    if _ID.fullmatch(session_id) is None:
+        form = "22 letters, digits, hyphens and underscores"
+        raise InvalidError(name, f"a session's id is {form}; this has {len(session_id):,} characters")
+    return SessionId(session_id)
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:
+        return False  # opening it says what is wrong
