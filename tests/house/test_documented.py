@@ -27,7 +27,7 @@ def error_classes() -> list[type[errors.SojournError]]:
 
 def test_public_names_have_a_heading() -> None:
     """Proves that every name of the root package is explained in the reference."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.rglob("*.md"))
     headings = set(re.findall(r"^### `(\w+)", text, re.MULTILINE))
     assert sorted(set(sojourn.__all__) - headings) == []
 

@@ -136,6 +136,8 @@ async def test_each_mode_says_what_it_needs(sessions: Sessions, minted: Sessions
     issued = await sessions.issue()
     with pytest.raises(InvalidError, match="grace"):
         await sessions.rotate(issued.token, grace=timedelta(days=1))
+    with pytest.raises(InvalidError, match="label"):
+        await sessions.rotate(issued.token, label="phone")
 
 
 async def test_the_key_in_the_store_is_made_once(store: Store) -> None:

@@ -15,7 +15,8 @@ ROOT: Final = Path(__file__).parents[2]
 def pages(root: Path = ROOT) -> dict[str, Callable[[], str]]:
     """Name each page, and what renders it."""
     renderers: dict[str, Callable[[], str]] = {
-        package.removeprefix("sojourn."): partial(packages.render, root, package) for package in packages.public(root)
+        f"python/{package.removeprefix('sojourn.')}": partial(packages.render, root, package)
+        for package in packages.public(root)
     }
     for page in (conformance, errors, limits):
         renderers[page.__name__.rpartition(".")[2]] = partial(page.render, root)

@@ -11,6 +11,7 @@ def main() -> int:
         outdated = stale()
         if "--check" not in sys.argv[1:]:
             for page in outdated:
+                (ROOT / page).parent.mkdir(exist_ok=True)
                 (ROOT / page).write_text(pages()[page](), encoding="utf-8")
                 print(f"wrote {page}")
             return 0

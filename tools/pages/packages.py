@@ -45,8 +45,12 @@ def render(root: Path, package: str) -> str:
     page = [TOP.format(source=source, package=package, docstring=prose(ast.get_docstring(module)))]
     for name in offered(module) or []:
         home = homes.get(name, package)
-        if home == package:
+        if home == package and any(isinstance(node, Function) and node.name == name for node in module.body):
+            page.extend(entry(name, module, "###"))
+        elif home == package:
             page.extend(submodule(name, parse(folder / f"{name}.py")))
+        elif (root / "src" / home.replace(".", "/")).is_dir():
+            page.append(f"### `{name}`\n\nSee [`{home}`]({home.rpartition('.')[2]}.md).\n")
         elif home != ERRORS:
             page.extend(entry(name, parse(root / "src" / f"{home.replace('.', '/')}.py"), "###"))
     return "\n".join(page)

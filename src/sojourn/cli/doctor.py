@@ -52,8 +52,139 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 
 async def examine(url: str | None, *, as_json: bool) -> int:
-    """Print what every check finds, as it comes, and return the exit code."""
+    """Print what every check finds, each as it comes, and return the exit code.
+
+    Raises:
+        InvalidError: there is no such store.
+    """
     made = list[Check]()
+    async for check in checks(existing(url)):
+        made.append(check)
+        if not as_json:
+            _print(check)
+    healthy = all(check.status != "failed" for check in made)
+    if as_json:
+        output.document(Diagnosis(healthy, made))
+    return 0 if healthy else OTHERWISE
+
+
+async def checks(store: Store) -> AsyncIterator[Check]:
+    """Open the store, examine it and close it. Where it cannot be opened, that is the only check."""
+    begun = time.perf_counter()
     try:
-        async with existing(url) as store:
-            async for check in checks(store):
+        await store.open()
+    except SojournError as error:
+        yield _failed("open", error)
+        return
+    try:
+        took = _ms(time.perf_counter() - begun)
+        yield Check("open", "ok", f"opened in {took:g} ms", figures={"took_ms": took})
+        for name, check in _CHECKS:
+            try:
+                yield await check(store)
+            except SojournError as error:
+                yield _failed(name, error)
+    finally:
+        await store.close()
+
+
+async def _engine(store: Store) -> Check:
+    described = store.describe()
+    figures: dict[str, float | str] = {"engine": described.engine, "version": described.version}
+    return Check("engine", "ok", f"{described.engine} {described.version}", figures=figures)
+
+
+async def _durable(store: Store) -> Check:
+    if store.describe().durable:
+        return Check("durable", "ok", "what was committed survives the kill of every process")
+    advice = "use it for what may be lost, or choose an engine, or a setting of it, that is durable"
+    return Check("durable", "warning", "what was committed may be lost when a process or the machine stops", advice)
+
+
+async def _capabilities(store: Store) -> Check:
+    described = store.describe()
+    across = "across partitions" if described.cross_partition else "within one partition only"
+    watch = "seen" if described.cross_process_watch else "not seen"
+    found = f"commits {across}; changes by other processes are {watch}"
+    return Check("can", "ok", found)
+
+
+async def _write(store: Store) -> Check:
+    """Write under a guard, read it back, see the guard refuse a second time, delete it."""
+    key, value = _trial_key(), secrets.token_bytes(32)
+    create = Transaction(ids.new(), (Absent(key),), (Put(key, value, ttl=_LIFE),))
+    revision = (await store.commit(create)).revision
+    (record,) = (await store.read(Reads((key,)))).records.keys
+    if revision is None or record is None or (record.value, record.revision) != (value, revision):
+        return _broken("what was written was not read back")
+    try:
+        await store.commit(msgspec.structs.replace(create, id=ids.new()))
+    except ConflictError:
+        pass
+    else:
+        return _broken("a guard let pass what it has to refuse")
+    await store.commit(Transaction(ids.new(), (RevisionIs(key, revision),), (Delete(key),)))
+    if (await store.read(Reads((key,)))).records.keys != (None,):
+        return _broken("what was deleted is still there")
+    return Check("write", "ok", "a guarded write was read back, and deleted again")
+
+
+async def _latency(store: Store) -> Check:
+    key, taken = _trial_key(), list[float]()
+    for _ in range(COMMITS):
+        begun = time.perf_counter()
+        await store.commit(Transaction(ids.new(), writes=(Put(key, b"", ttl=_LIFE),)))
+        taken.append(_ms(time.perf_counter() - begun))
+    await store.commit(Transaction(writes=(Delete(key),)))
+    found = f"median {median(taken):g} ms, from {min(taken):g} to {max(taken):g} ms, of {COMMITS}"
+    figures: dict[str, float | str] = {"median_ms": median(taken), "least_ms": min(taken), "most_ms": max(taken)}
+    return Check("commit", "ok", found, figures=figures)
+
+
+async def _clock(store: Store) -> Check:
+    before = _host_ms()
+    now = (await store.read(Reads())).now
+    after = _host_ms()
+    apart = min(0, now - before) or max(0, now - after)
+    figures: dict[str, float | str] = {"engine_ahead_ms": apart}
+    if abs(apart) <= CLOCKS_APART // timedelta(milliseconds=1):
+        return Check("clock", "ok", f"engine and host agree within {abs(apart) + after - before} ms", figures=figures)
+    found = f"the engine's clock is {abs(apart) / 1_000:,.1f} s {'ahead of' if apart > 0 else 'behind'} this host's"
+    advice = "the engine's decides when sessions end; set the wrong one right, or logs will not match"
+    return Check("clock", "warning", found, advice, figures)
+
+
+_CHECKS: Final[tuple[tuple[str, Callable[[Store], Awaitable[Check]]], ...]] = (
+    ("engine", _engine),
+    ("durable", _durable),
+    ("can", _capabilities),
+    ("write", _write),
+    ("commit", _latency),
+    ("clock", _clock),
+)
+
+
+def _trial_key() -> Key:
+    return Key(SPACE, secrets.token_hex(8), "")
+
+
+def _failed(name: str, error: SojournError) -> Check:
+    return Check(name, "failed", f"{error.code}: {error}")
+
+
+def _broken(found: str) -> Check:
+    return Check("write", "failed", found, "do not use this engine; run sojourn.testing.conformance on it")
+
+
+def _host_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1_000, 2)
+
+
+def _print(check: Check) -> None:
+    output.status(check.status, _STYLES[check.status], check.name, check.found)
+    if check.advice is not None:
+        output.status("", "", "", check.advice)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Column", "console", "distance", "document", "facts", "line", "printable", "redacted", "table"]
+__all__ = ["Column", "console", "distance", "document", "facts", "line", "printable", "redacted", "status", "table"]
 
 # A public id, and the secret behind it that makes it a token.
 _TOKEN: Final = re.compile(r"([A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{16,}")
@@ -59,6 +59,15 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         line(f"{name:<{width}}  {value}")
+
+
+def status(word: str, style: str, name: str, text: str) -> None:
+    """Print one finding: a word that stands out, what it is about, and the text beside it."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for width in (7, 7, None):
+        grid.add_column(width=width, overflow="fold")
+    grid.add_row(Text(word, style=style), name, Text(printable(text)))
+    console().print(grid)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

@@ -98,7 +98,9 @@ def serve(
     *,
     store: Annotated[
         str | None,
-        Parameter(name="--store", help="URL of a store to serve the sessions of. Without APP: [env var: SOJOURN_STORE]"),
+        Parameter(
+            name="--store", help="URL of a store to serve the sessions of. Without APP: [env var: SOJOURN_STORE]"
+        ),
     ] = None,
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes any that is free.")] = 8000,

@@ -94,7 +94,9 @@ def _module(name: str) -> object:
 def _failed_import(name: str, error: ImportError) -> InvalidError:
     """Say where the import of the module stopped: at the last line that is not Python's own machinery."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    return InvalidError("APP", f"{name} cannot be imported: {error} (line {frames[-1].lineno} of {frames[-1].filename})")
+    return InvalidError(
+        "APP", f"{name} cannot be imported: {error} (line {frames[-1].lineno} of {frames[-1].filename})"
+    )
 
 
 def _file(module_name: str) -> str:

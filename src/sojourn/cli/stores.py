@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -34,14 +32,11 @@ def named(url: str | None) -> Store:
         raise InvalidError("store", f"this is not a URL ({error}); one is, for example, {_EXAMPLE}") from error
 
 
-@asynccontextmanager
-async def existing(url: str | None) -> AsyncIterator[Store]:
-    """Open a store that is there already; nothing is created by looking at it.
+def existing(url: str | None) -> Store:
+    """Return the store that a URL names, not opened yet, if there is one: looking at a store must not create it.
 
     Raises:
         InvalidError: there is no URL, no engine answers to it, or nothing is where it leads.
-        IncompatibleError: what is there is not a store, or one of a newer release.
-        UnavailableError: it cannot be reached.
     """
     store = named(url)
     parts = urlsplit(url or "")
@@ -50,8 +45,7 @@ async def existing(url: str | None) -> AsyncIterator[Store]:
     path = Path(unquote(parts.path.removeprefix("/")))
     if parts.scheme == "sqlite" and _is_missing(path):
         raise InvalidError("store", f"there is no file {path}; `sojourn serve` would create it, or name another")
-    async with store:
-        yield store
+    return store
 
 
 def session_id_of(name: str, given: str) -> SessionId:

@@ -151,7 +151,7 @@ class Sessions:
         Without a subject this is a renewal: the grace is `limits.ROTATION_GRACE`, so that a second tab that is just
         rotating too gets a token of its own. With a subject it is signing in (None: signing out, keeping the state):
         the absolute limit begins anew, and the grace is none, because whoever knew the old token must not come along.
-        `to` is the new id where the browser makes them.
+        A label can be given with it. `to` is the new id where the browser makes them.
 
         Raises:
             SessionInvalidError: the token opens no session; nothing was written.
@@ -163,6 +163,8 @@ class Sessions:
             grace = limits.ROTATION_GRACE if subject is UNSET else timedelta()
         if not timedelta() <= grace <= limits.ROTATION_GRACE_MAX:
             raise InvalidError("grace", f"it lies between 0 and {limits.ROTATION_GRACE_MAX}")
+        if subject is UNSET and label is not UNSET:
+            raise InvalidError("label", "it is given when somebody signs in; give the subject too")
         subject = subject if subject is UNSET else _checked_subject(subject)
         label = label if label is UNSET else _checked_label(label)
         asked = Rotation(await self._door.read(token), subject, label, grace, to)

@@ -43,7 +43,7 @@ export class SojournClient<Api extends object = AnyApi> {
   #identity: Identity | undefined;
   #slot: Slot | undefined;
   #unwatch: (() => void) | undefined;
-  #told = "";
+  #told = " ";
 
   constructor(options: ClientOptions = {}) {
     const { url = "", storage = "cookie", sessionId } = options;
@@ -250,7 +250,7 @@ export class SojournClient<Api extends object = AnyApi> {
   #announce(): void {
     const identity = this.#identity;
     const id = identity?.peek();
-    const state = `${id} ${identity?.facts?.subject}`;
+    const state = `${id ?? ""} ${identity?.facts?.subject ?? ""}`;
     if (state === this.#told) return;
     this.#told = state;
     // Each on its own and after the work at hand: one that fails is reported by the browser and disturbs nobody.

@@ -94,7 +94,7 @@ class Batch:
         self._unwritten: dict[Key, _Known] = {}
         self._receipts: dict[TransactionId, tuple[int | None, int]] = {}
         self._new_receipts: list[tuple[TransactionId, int | None, int, int]] = []
-        self._changed: dict[Key, None] = {}
+        self._changed: list[Key] = []
 
     def apply(self, transactions: Sequence[Transaction]) -> list[Outcome]:
         """Apply the transactions in order, each whole or not at all."""
@@ -108,8 +108,7 @@ class Batch:
         """Remove up to `limit` expired records, as many rows of the log, and as many receipts."""
         due = self._execute(_EXPIRED, (self._now, limit)).fetchall()
         self._delete([number for number, *_ in due])
-        for _, *key in due:
-            self._changed[Key(*key)] = None
+        self._changed += [Key(*key) for _, *key in due]
         log_rows = changes.trim(self._execute, self._now, limit)
         self._execute(_DROP_RECEIPTS, (self._now, limit))
         receipts = self._cursor.connection.changes()
@@ -191,11 +190,7 @@ class Batch:
                     continue
             known.record = after
             self._unwritten[key] = known
-            if after is None:
-                self._changed[key] = None
-            elif after.revision == revision:
-                self._changed[key] = None
-                drawn = True
+            drawn = drawn or (after is not None and after.revision == revision)
         if not drawn:
             return None, remaining
         self._revision = revision
@@ -208,7 +203,6 @@ class Batch:
         for number, item in rows[: write.at_most]:
             key = Key(span.space, span.partition, item)
             self._known[key] = self._unwritten[key] = _Known(number, None)
-            self._changed[key] = None
         return len(rows) > write.at_most
 
     # -- Records
@@ -242,6 +236,8 @@ class Batch:
         gone: list[int] = []
         for key, known in self._unwritten.items():
             number, record = known.number, known.record
+            if record is None or record.value is not _UNREAD:
+                self._changed.append(key)
             if record is None:
                 if number is not None:
                     gone.append(number)

@@ -116,16 +116,13 @@ def _make_store(connection: apsw.Connection, path: Path) -> None:
 
 def _is_fresh(connection: apsw.Connection, path: Path) -> bool:
     """Say whether the file is still empty; refuse one that is neither empty nor a store of this release."""
-    with connection:  # one snapshot: another process may be making the store at this moment
-        application = _pragma(connection, "application_id")
-        version = _pragma(connection, "user_version")
-        tables = cursor(connection).execute(query("any table")).get
+    application, version, has_tables = cursor(connection).execute(query("marks")).get
     if application == APPLICATION_ID:
         if version > SCHEMA_VERSION:
             problem = f"its format is {version}, and this release reads up to {SCHEMA_VERSION}; upgrade sojourn"
             raise IncompatibleError(f"{path} was written by a newer release: {problem}")
         return False
-    if application or version or tables:
+    if application or version or has_tables:
         raise IncompatibleError(f"{path} is a database of another program; name another file")
     return True
 

@@ -12,8 +12,9 @@ COMMIT;
 -- name: roll back
 ROLLBACK;
 
--- name: any table
-SELECT 1 FROM sqlite_schema LIMIT 1;
+-- One statement, so one snapshot: another process may be making the store at this moment.
+-- name: marks
+SELECT application_id, user_version, EXISTS (SELECT 1 FROM sqlite_schema) FROM pragma_application_id, pragma_user_version;
 
 -- Records -------------------------------------------------------------------------------------------------------------
 

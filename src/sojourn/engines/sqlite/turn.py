@@ -64,9 +64,9 @@ else:
             if files is None or self._has_main:
                 return
             following, main = files
-            give_up = time.monotonic() + limits.SQLITE_TURN.total_seconds()
-            self._has_next = self._has_next or _take(following, give_up)
-            if self._has_next and _take(main, give_up):
+            patience = _Patience()
+            self._has_next = self._has_next or patience.take(following)
+            if self._has_next and patience.take(main):
                 self._has_main = True
                 self._has_next = False
                 fcntl.flock(following, fcntl.LOCK_UN)
@@ -96,18 +96,30 @@ else:
                     os.close(following)
             return self._files
 
-    def _take(lock: int, give_up: float) -> bool:
-        pause = limits.SQLITE_TURN_PAUSE.total_seconds()
-        longest = limits.SQLITE_TURN_PAUSE_MAX.total_seconds()
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > give_up:
+    class _Patience:
+        """What is left of `limits.SQLITE_TURN`, counted from the first lock that is not free at once."""
+
+        def __init__(self) -> None:
+            self._give_up: float | None = None
+
+        def take(self, lock: int) -> bool:
+            """Take the lock; say whether that was possible in time."""
+            pause = limits.SQLITE_TURN_PAUSE
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if not self._lasts():
+                        return False
+                except OSError:  # no such locks on this file system
                     return False
-            except OSError:  # no such locks on this file system
-                return False
-            else:
-                return True
-            time.sleep(pause)
-            pause = min(2 * pause, longest)
+                else:
+                    return True
+                time.sleep(pause.total_seconds())
+                pause = min(2 * pause, limits.SQLITE_TURN_PAUSE_MAX)
+
+        def _lasts(self) -> bool:
+            now = time.monotonic()
+            if self._give_up is None:
+                self._give_up = now + limits.SQLITE_TURN.total_seconds()
+            return now < self._give_up

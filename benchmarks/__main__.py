@@ -1,0 +1,59 @@
+"""Measure all rows, or those named, print them as they come, and write the page when it is whole."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import commits, counter, footprint, mutations, resolve, slow_disk, waits
+from benchmarks.figures import Pace, Row
+from benchmarks.machine import this_machine
+from benchmarks.page import lines_of, render
+
+ROWS: dict[str, Callable[[Pace], Awaitable[Row]]] = {
+    "commits": commits.measure,
+    "slow-disk": slow_disk.measure,
+    "waits": waits.measure,
+    "counter": counter.measure,
+    "resolve": resolve.measure,
+    "http": mutations.measure,
+    "footprint": footprint.measure,
+}
+
+FULL = Pace(seconds=1.5, rounds=5, sessions=10_000)
+QUICK = Pace(seconds=0.05, rounds=1, sessions=100)
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "performance.md"
+
+
+async def main() -> None:
+    """Measure, and say what was found."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; without any, all")
+    parser.add_argument("--quick", action="store_true", help="each row for a moment: proves that it runs")
+    parser.add_argument("--json", action="store_true", help="print each row as a line of JSON")
+    asked = parser.parse_args()
+    if unknown := set(asked.rows) - set(ROWS):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}")
+    pace = QUICK if asked.quick else FULL
+    machine = this_machine()
+    found: list[Row] = []
+    for name in asked.rows or ROWS:
+        row = await ROWS[name](pace)
+        found.append(row)
+        _say(msgspec.json.encode(row).decode() if asked.json else "\n".join(lines_of(row)))
+    if not asked.quick and not asked.rows:
+        PAGE.write_text(render(machine, found), encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,67 @@
+// Proved by the compiler: `tsc` reads these lines too, and an unneeded @ts-expect-error is an error.
+import { expect, expectTypeOf, test } from "vitest";
+
+import { type Action, type Mutation, type Query, type Session, SojournClient } from "../src/index";
+import { FakeServer, freshBrowser } from "./fake";
+
+freshBrowser();
+
+interface Item {
+  readonly sku: string;
+}
+
+interface Shop {
+  cart: Query<{ limit?: number }, Item[]>;
+  owner: Query;
+  add_item: Mutation<{ sku: string; count?: number }, null>;
+  ship: Action<{ to: string }, { parcel: string }>;
+}
+
+function shop(): SojournClient<Shop> {
+  return new SojournClient<Shop>({ fetch: new FakeServer("issued").browser() });
+}
+
+test("F-C3 arguments that are all optional may be left out", async () => {
+  const client = shop();
+  await client.query("cart");
+  await client.query("cart", {});
+  await client.query("cart", { limit: 5 });
+  await client.query("owner");
+  const signal = new AbortController().signal;
+  expectTypeOf(client.query("cart", undefined, { signal })).resolves.toEqualTypeOf<Item[]>();
+});
+
+test("F-C4 a required argument left out, or a wrong one, is an error to the type checker", async () => {
+  const client = shop();
+  const calls = () => [
+    // @ts-expect-error sku is missing
+    client.mutation("add_item"),
+    // @ts-expect-error sku is missing
+    client.mutation("add_item", {}),
+    // @ts-expect-error sku is a text
+    client.mutation("add_item", { sku: 1 }),
+    // @ts-expect-error there is no such argument
+    client.mutation("add_item", { sku: "book", colour: "red" }),
+    // @ts-expect-error the session is not an argument
+    client.query("cart", { session_id: "mine" }),
+    // @ts-expect-error there is no such function
+    client.query("carts"),
+    // @ts-expect-error that is a mutation
+    client.query("add_item", { sku: "book" }),
+    // @ts-expect-error a query has no request id
+    client.query("cart", {}, { requestId: "1" }),
+  ];
+  expect(calls).toBeTypeOf("function");
+});
+
+test("results have their types, and those of unknown functions have none", () => {
+  const client = shop();
+  expectTypeOf(client.query("cart")).resolves.toEqualTypeOf<Item[]>();
+  expectTypeOf(client.query("owner")).resolves.toBeUnknown();
+  expectTypeOf(client.mutation("add_item", { sku: "book" })).resolves.toBeNull();
+  expectTypeOf(client.action("ship", { to: "Oslo" })).resolves.toEqualTypeOf<{ parcel: string }>();
+  const any = new SojournClient({ fetch: new FakeServer("issued").browser() });
+  expectTypeOf(any.query("cart", { limit: 5 })).resolves.toBeUnknown();
+  expectTypeOf(any.mutation("add_item", undefined, { requestId: "1" })).resolves.toBeUnknown();
+  expectTypeOf(any.session).toEqualTypeOf<Session | undefined>();
+});
