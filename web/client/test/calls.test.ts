@@ -102,6 +102,17 @@ describe("a mutation", () => {
     expect(await outcome(client.mutation("next"))).toMatchObject({ session: server.sessions[1]?.id });
   });
 
+  test("is not sent under an id that another tab has stored meanwhile: that may be another session", async () => {
+    const storage = new FakeStorage();
+    const { client, server } = visit({ storage });
+    server.next("POST /call", unanswered);
+    const sent = client.mutation("pay");
+    await vi.advanceTimersByTimeAsync(1);
+    storage.setItem("sojourn-session", minted(7));
+    expect(await outcome(sent)).toMatchObject({ code: "connection_lost", retry: "never", written: "perhaps" });
+    expect(server.calls()).toHaveLength(1);
+  });
+
   test("goes on after a refresh in between: it is the same session", async () => {
     const { client, server } = visit();
     server.next("POST /call", unanswered);
@@ -112,10 +123,13 @@ describe("a mutation", () => {
     expect(server.applied).toHaveLength(1);
   });
 
-  test("waits in a queue that has an end", async () => {
-    const { client } = visit({ ssr: true });
+  test("waits in a queue that has an end, and room again later", async () => {
+    const { client, server } = visit({ ssr: true });
     for (let count = 0; count < 1_000; count++) void client.mutation("add_item");
     await expect(client.mutation("add_item")).rejects.toMatchObject({ code: "overloaded", written: "no" });
+    void client.start();
+    await vi.waitUntil(() => server.applied.length === 1_000);
+    expect(await outcome(client.mutation("add_item"))).toMatchObject({ arguments: {} });
   });
 
   test("needs randomness for its request id, or is given one", async () => {
@@ -246,8 +260,15 @@ describe("a signal", () => {
     const third = outcome(client.mutation("third"));
     controller.abort("enough");
     await expect(second).rejects.toBe("enough");
+    expect(server.applied).toStrictEqual([]);
     await Promise.all([first, third]);
     expect(server.applied.map((each) => each.function)).toStrictEqual(["first", "third"]);
+  });
+
+  test("gives up waiting for a page to start", async () => {
+    const { client } = visit({ ssr: true });
+    await expect(client.query("cart", {}, { signal: AbortSignal.abort("enough") })).rejects.toBe("enough");
+    await expect(client.mutation("add_item", {}, { signal: AbortSignal.abort("enough") })).rejects.toBe("enough");
   });
 
   test("leaves the session to the others who wait for it", async () => {
@@ -291,6 +312,19 @@ describe("an answer", () => {
     expect((await outcome(client.query("cart"))) as SojournError).toHaveProperty("cause", new TypeError("Failed to fetch"));
   });
 
+  test("without Retry-After has none", async () => {
+    const { client, server } = visit();
+    server.next("POST /call", refused("application", 422), refused("rate_limited", 429, {}, { "Retry-After": "60" }));
+    expect(await outcome(client.query("cart"))).not.toHaveProperty("retryAfterMs", expect.any(Number));
+    expect(await outcome(client.query("cart"))).toMatchObject({ code: "rate_limited", retryAfterMs: 60_000 });
+  });
+
+  test("leaves no timer behind", async () => {
+    const { client } = visit();
+    await client.query("cart");
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test("of null is a result", async () => {
     const { client, server } = visit();
     server.next("POST /call", () => json({ result: null }));
@@ -305,4 +339,17 @@ test("numbers that JSON does not have are refused, not turned into null", async 
     valueName: "limit",
   });
   expect(server.requests).toStrictEqual([]);
+});
+
+test("the browser's own fetch is called as browsers want it, and as it is at that moment", async () => {
+  const { server } = visit();
+  const browser = server.browser();
+  const native = vi.fn(function (this: unknown, ...request: Parameters<typeof fetch>) {
+    if (this !== undefined && this !== globalThis) throw new TypeError("Illegal invocation");
+    return browser(...request);
+  });
+  const client = new SojournClient({ storage: new FakeStorage() });
+  vi.stubGlobal("fetch", native);
+  expect(await outcome(client.query("cart"))).toMatchObject({ arguments: {} });
+  expect(native).toHaveBeenCalledTimes(1);
 });

@@ -240,6 +240,7 @@ test("F-C20 calls, listeners and other tabs go on with the new id", async () => 
   const there = vi.fn();
   client.onSessionChange(here);
   const stop = other.onSessionChange(there);
+  other.onSessionChange(() => undefined)();
 
   const id = await client.refreshSessionId();
   const storageEvent = () => Object.assign(new Event("storage"), { key: KEY, storageArea: localStorage });

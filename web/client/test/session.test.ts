@@ -2,11 +2,17 @@
 import { describe, expect, test, vi } from "vitest";
 
 import { type ClientOptions, SojournClient } from "../src/index";
-import { FakeServer, FakeStorage, KEY, counting, freshBrowser, minted, refused, settled, unanswered } from "./fake";
+import { FakeServer, FakeStorage, KEY, counting, freshBrowser, minted, refusal, refused, settled, unanswered } from "./fake";
 
 freshBrowser();
 
 const URL = "https://shop.example";
+
+/** The answer takes a while. */
+async function late(answer: () => Response): Promise<Response> {
+  await settled();
+  return answer();
+}
 
 describe("by cookie", () => {
   function visit(jar = {}, server = new FakeServer("issued"), options: ClientOptions = {}) {
@@ -48,6 +54,7 @@ describe("by cookie", () => {
     vi.stubGlobal("navigator", { locks: { request } });
     const { client, server, jar } = visit();
     const { client: other } = visit(jar, server);
+    server.next("POST /session", late, late);
     await Promise.all([client.query("cart"), other.query("cart")]);
     expect(server.sessions).toHaveLength(1);
     expect(other.getSessionId()).toBe(client.getSessionId());
@@ -63,6 +70,16 @@ describe("by cookie", () => {
     expect(client.getSessionId()).not.toBe(first);
     expect(server.sessions).toHaveLength(1);
     expect(told.mock.calls).toStrictEqual([[client.getSessionId()]]);
+  });
+
+  test("one begun anew is not thrown away for an answer that comes late", async () => {
+    const { client, server } = visit();
+    server.end(await client.start());
+    const lateRefusal = () => late(() => refusal("session_invalid", 401));
+    server.next("POST /call", (answer) => answer(), lateRefusal);
+    await Promise.all([client.query("cart"), client.query("cart")]);
+    expect(server.calls("POST /session")).toHaveLength(2);
+    expect(server.sessions).toHaveLength(1);
   });
 
   test("a call whose new session is refused too gives up", async () => {
@@ -212,6 +229,25 @@ describe("by header, issued by the server", () => {
     expect(client.getSessionId()).not.toBe(id);
     expect(server.calls("POST /session")).toHaveLength(2);
     expect(storage.items.get(KEY)).toContain(client.getSessionId());
+  });
+
+  test("one begun anew is not thrown away for an answer that comes late", async () => {
+    const { client, server } = visit();
+    server.end(await client.start());
+    server.next("POST /call", (answer) => answer(), () => late(() => refusal("session_invalid", 401)));
+    await Promise.all([client.query("cart"), client.query("cart")]);
+    expect(server.calls("POST /session")).toHaveLength(2);
+    expect(server.sessions).toHaveLength(1);
+  });
+
+  test("tabs that open at once begin one session, where the browser has locks", async () => {
+    let last: Promise<unknown> = Promise.resolve();
+    const request = (_: string, task: () => Promise<unknown>) => (last = last.then(task));
+    vi.stubGlobal("navigator", { locks: { request } });
+    const { client, server, storage } = visit();
+    const { client: other } = visit(storage, server);
+    await Promise.all([client.query("cart"), other.query("cart")]);
+    expect(server.calls("POST /session")).toHaveLength(1);
   });
 
   test("a token of one's own is used, and refused it is an error", async () => {
