@@ -7,21 +7,27 @@ export UV_PYTHON_DOWNLOADS ?= never
 # --frozen: exactly what the lock file says. --locked: the same, and an error when pyproject.toml has moved on.
 DEV := $(UV) run --python $(PYTHON) --all-extras
 
-.PHONY: help test check fix pages race kill mutants lock fresh
+.PHONY: help run test check fix pages client race kill bench mutants lock fresh
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
 
+run: PORT = 8000
+run: | $(UV) ## serve the example, a small shop, on PORT=8000
+	@$(UV) run --python $(PYTHON) --frozen --no-dev --extra server python -m examples.shop --port $(PORT)
+
 test: | $(UV) ## run every test
+	@$(DEV) --frozen --no-dev --group test python -m web.build install # not inside a test: a slow network is no hanging test
 	@$(DEV) --frozen --no-dev --group test pytest -q -n auto --dist worksteal
 
-check: | $(UV) ## format, lint, types, import contracts, generated pages
+check: | $(UV) ## format, lint, types, import contracts, generated pages, browser client
 	@$(DEV) --locked ruff format --check --quiet
 	@$(DEV) --locked ruff check --quiet
 	@$(DEV) --locked mypy
 	@$(DEV) --locked pyright
 	@$(DEV) --locked lint-imports --no-logo --no-cache # its cache does not notice new modules
 	@$(DEV) --locked python -m tools.pages --check
+	@$(DEV) --locked python -m web.build check
 
 fix: | $(UV) ## format, repair what the linter can repair, write the generated pages
 	@$(DEV) --frozen ruff format
@@ -31,12 +37,18 @@ fix: | $(UV) ## format, repair what the linter can repair, write the generated p
 pages: | $(UV) ## write the generated pages of docs/reference
 	@$(DEV) --frozen python -m tools.pages
 
+client: | $(UV) ## build the browser client that the server hands out
+	@$(DEV) --frozen python -m web.build
+
 race: | $(UV) ## two processes and many tasks count up one session: nothing lost, nobody refused
 	@$(DEV) --frozen python -m tools.race
 
 kill: N = 50
 kill: | $(UV) ## kill -9 the server under load, N=50 times: what it acknowledged is there
 	@$(DEV) --frozen python -m tools.kill --times $(N)
+
+bench: | $(UV) ## measure what docs/reference/performance.md promises, in about three minutes, and write it
+	@$(DEV) --frozen python -m benchmarks
 
 mutants: | $(UV) ## plant a bug for each promise of the engine port, and see the suite turn red
 	@$(DEV) --frozen python -m tools.mutants

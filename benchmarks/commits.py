@@ -6,17 +6,18 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.figures import Figure, Pace, Row
+from benchmarks.figures import Figure, Pace, Row, count
 from benchmarks.kernel import writes_on_sqlite
 from benchmarks.plain import Plain, open_apsw, open_stdlib
-from benchmarks.rounds import alternated, ratios
+from benchmarks.rounds import alternated, rates, ratios
 
-__all__ = ["MANY", "measure"]
+__all__ = ["MANY", "WARM_SECONDS", "measure"]
 
 MANY = 128
 """Tasks that commit at once, and writes of one group of the ceiling."""
 
-_WARM_SECONDS = 0.5
+WARM_SECONDS = 0.5
+"""How long it takes, with a margin, until the write-ahead log has been full once and is used again."""
 
 
 async def measure(pace: Pace) -> Row:
@@ -28,10 +29,10 @@ async def measure(pace: Pace) -> Row:
             Plain(open_apsw(folder / "apsw.db")),
             Plain(open_apsw(folder / "ceiling.db")),
         )
-        for one in (plain, apsw, ceiling):
-            one.warm()
+        for loops in (plain, apsw, ceiling):
+            loops.warm()
         async with writes_on_sqlite(folder / "kernel.db") as writes:
-            await writes.run(MANY, _WARM_SECONDS)
+            await writes.run(MANY, WARM_SECONDS)
             samples = await alternated(
                 {
                     "plain": partial(plain.commits, pace.seconds),
@@ -51,12 +52,14 @@ async def measure(pace: Pace) -> Row:
         figures=(
             Figure(what="128 tasks", rounds=ratios(many, loop), promise=5, aim=8),
             Figure(what="1 task", rounds=ratios(one, loop), promise=0.45, aim=0.6),
-            Figure(what="acknowledged writes not found", rounds=(lost,), unit="", promise=0, at_most=True, exact=True),
+            count("acknowledged writes not found", (lost,)),
             Figure(what="128 tasks, against the ceiling", rounds=ratios(many, samples["ceiling"])),
-            Figure(what="the ceiling: 128 writes a transaction, no event loop", rounds=ratios(samples["ceiling"], loop)),
+            Figure(
+                what="the ceiling: 128 writes a transaction, no event loop", rounds=ratios(samples["ceiling"], loop)
+            ),
             Figure(what="the plain loop through apsw", rounds=ratios(samples["apsw"], loop)),
-            Figure(what="128 tasks", rounds=tuple(one.rate for one in many), unit="/s"),
-            Figure(what="1 task", rounds=tuple(sample.rate for sample in one), unit="/s"),
-            Figure(what="the plain loop", rounds=tuple(sample.rate for sample in loop), unit="/s"),
+            Figure(what="128 tasks", rounds=rates(many), unit="/s"),
+            Figure(what="1 task", rounds=rates(one), unit="/s"),
+            Figure(what="the plain loop", rounds=rates(loop), unit="/s"),
         ),
     )

@@ -6,7 +6,7 @@ import statistics
 
 import msgspec
 
-__all__ = ["Figure", "Pace", "Row"]
+__all__ = ["Figure", "Pace", "Row", "count"]
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -20,8 +20,8 @@ class Pace(msgspec.Struct, frozen=True):
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One figure: its value in each round, and what is promised and aimed at, if anything.
 
-    `at_most` says that less is better. `exact` says that it is a count, which holds on any machine at any speed. Of
-    both the worst round counts; of all others the median.
+    `at_most` says that less is better, and then the worst round counts; else it is the median. `exact` says that it is
+    a count, which holds on any machine at any speed.
     """
 
     what: str
@@ -35,9 +35,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def value(self) -> float:
         """The one number that stands for the rounds."""
-        if self.exact or self.at_most:
-            return max(self.rounds) if self.at_most else min(self.rounds)
-        return statistics.median(self.rounds)
+        return max(self.rounds) if self.at_most else statistics.median(self.rounds)
 
     def keeps(self, bound: float) -> bool:
         """Say whether the value is on the right side of a bound."""
@@ -83,6 +81,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[Figure, ...] = ()
     remarks: tuple[str, ...] = ()
     absent: str = ""
+
+
+def count(what: str, rounds: tuple[float, ...], *, most: int = 0) -> Figure:
+    """Return a figure that says how often something happened, which is promised to be at most so often."""
+    return Figure(what=what, rounds=rounds, unit="", promise=most, at_most=True, exact=True)
 
 
 _THOUSAND = 1_000

@@ -28,7 +28,6 @@ class Writes:
 
     async def fill(self) -> None:
         """Make the records."""
-        keys = [Key("bench", f"{number:04}", "") for number in range(RECORDS)]
         writes = tuple(Put(Key("bench", f"{number:04}", ""), VALUES[0], rank=0) for number in range(RECORDS))
         committed = await self._store.commit(Transaction(ids.new(), writes=writes))
         assert committed.revision is not None

@@ -10,6 +10,7 @@ import itertools
 import re
 import sys
 import time
+from functools import partial
 from typing import Final, cast
 
 import msgspec
@@ -141,7 +142,7 @@ async def _run(asked: Asked) -> Said:
     loop = asyncio.get_running_loop()
     connections: list[_Connection] = []
     for number in range(asked.connections):
-        _, connection = await loop.create_connection(lambda number=number: _Connection(asked, number), "127.0.0.1", asked.port)
+        _, connection = await loop.create_connection(partial(_Connection, asked, number), "127.0.0.1", asked.port)
         connections.append(connection)
         if asked.shared and number:
             connection.cookie = connections[0].cookie
@@ -162,11 +163,7 @@ async def _run(asked: Asked) -> Said:
 
 def _main() -> None:
     asked = msgspec.json.decode(sys.argv[1], type=Asked)
-    try:
-        from uvloop import run  # the server has it too
-    except ImportError:
-        run = asyncio.run
-    sys.stdout.buffer.write(msgspec.json.encode(run(_run(asked))))
+    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(_run(asked))))
 
 
 if __name__ == "__main__":

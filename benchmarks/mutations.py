@@ -6,9 +6,9 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.figures import Figure, Pace, Row
+from benchmarks.figures import Figure, Pace, Row, count
 from benchmarks.load import Asked, load
-from benchmarks.rounds import Sample, alternated, ratios, wait_ms
+from benchmarks.rounds import Sample, alternated, rates, ratios, wait_ms
 from benchmarks.servers import BARE, SOJOURN, serving
 
 __all__ = ["measure"]
@@ -48,10 +48,10 @@ async def measure(pace: Pace) -> Row:
         figures=(
             Figure(what="with request ids, as browsers send them", rounds=ratios(own, plain), promise=1, aim=1.5),
             Figure(what="without request ids", rounds=ratios(samples["without"], plain), promise=1, aim=1.5),
-            Figure(what="calls lost or doubled", rounds=tuple(lost), unit="", promise=0, at_most=True, exact=True),
+            count("calls lost or doubled", tuple(lost)),
             Figure(what="all connections on one session, no ids", rounds=ratios(samples["shared"], plain)),
-            Figure(what="sojourn, with request ids", rounds=tuple(one.rate for one in own), unit="/s"),
-            Figure(what="the bare route", rounds=tuple(one.rate for one in plain), unit="/s"),
+            Figure(what="sojourn, with request ids", rounds=rates(own), unit="/s"),
+            Figure(what="the bare route", rounds=rates(plain), unit="/s"),
             Figure(what="sojourn, 99 of 100 calls", rounds=wait_ms(own, 0.99), unit="ms"),
             Figure(what="the bare route, 99 of 100 calls", rounds=wait_ms(plain, 0.99), unit="ms"),
         ),

@@ -11,10 +11,10 @@ __all__ = ["lines_of", "render"]
 
 _HEAD = """# Performance
 
-Made by `make bench`. Each row is a ratio to a baseline that ran in the same minute: the two take turns, round by round,
-a ratio is taken within a round, and the figure is the median. Where less is better, and where a count has to hold, it is
-the worst round. What is promised is the floor; the aim is what we work towards. Rates and times in the rows without a
-promise are of this machine only.
+Made by `make bench`. An `x` is a ratio to a baseline that ran in the same minute: the two take turns, round by round, a
+ratio is taken within a round, and the figure is the median. Where less is better, and where a count has to hold, the
+figure is that of the worst round. What is promised is the floor; the aim is what we work towards. All else is there to
+understand them by, and holds for this machine only.
 
     make bench                                   # all of it, about three minutes; leave the machine alone meanwhile
     python -m benchmarks commits http            # some rows, printed only
@@ -24,7 +24,9 @@ promise are of this machine only.
 
 def render(machine: Machine, rows: Iterable[Row]) -> str:
     """Return the page."""
-    return "\n".join((_HEAD, *_machine_lines(machine), *(line for row in rows for line in lines_of(row)))).rstrip() + "\n"
+    return (
+        "\n".join((_HEAD, *_machine_lines(machine), *(line for row in rows for line in lines_of(row)))).rstrip() + "\n"
+    )
 
 
 def lines_of(row: Row) -> Iterator[str]:

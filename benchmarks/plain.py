@@ -22,7 +22,7 @@ VALUES = tuple(os.urandom(1_024) for _ in range(16))
 _SCHEMA = "CREATE TABLE records (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL)"
 _WRITE = (
     "INSERT INTO records VALUES (?1, 1, ?2) ON CONFLICT (key) "
-    "DO UPDATE SET revision = revision + 1, value = excluded.value WHERE revision = ?3"
+    "DO UPDATE SET revision = revision + 1, value = excluded.value WHERE revision = ?3 RETURNING revision"
 )
 _SELECT = "SELECT revision, value FROM records WHERE key = ?1"
 _WARMING = 2_000
@@ -100,9 +100,9 @@ class Plain:
 
     def _write(self) -> None:
         key = next(self._keys)
-        revision = self._revisions[key]
-        self._execute(_WRITE, (key, next(self._values), revision))
-        self._revisions[key] = revision + 1
+        # No row would say that the guard failed.
+        ((revision,),) = self._execute(_WRITE, (key, next(self._values), self._revisions[key])).fetchall()
+        self._revisions[key] = revision
 
 
 def _configured(connection: _Connection) -> _Connection:

@@ -10,13 +10,25 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from benchmarks.figures import Figure, Pace, Row
+from benchmarks.figures import Figure, Pace, Row, count
 from benchmarks.plain import Plain, open_apsw, open_stdlib
-from benchmarks.rounds import Sample, alternated, ratios
+from benchmarks.rounds import Sample, alternated, rates, ratios
 from sojourn import limits
 from sojourn.engines.sqlite import SqliteEngine
-from sojourn.kernel import Changes, Description, Engine, Outcome, Position, RankPage, RankSpan, Reads, Snapshot
-from sojourn.kernel import Store, Swept, Transaction
+from sojourn.kernel import (
+    Changes,
+    Description,
+    Engine,
+    Outcome,
+    Position,
+    RankPage,
+    RankSpan,
+    Reads,
+    Snapshot,
+    Store,
+    Swept,
+    Transaction,
+)
 from sojourn.sessions import Sessions
 from sojourn.testing import ManualClock
 
@@ -93,11 +105,11 @@ async def measure(pace: Pace) -> Row:
         name="resolve",
         title="Resolving a session by its token",
         figures=(
-            Figure(what="trips to the engine", rounds=(fresh,), unit="", promise=1, at_most=True, exact=True),
-            Figure(what="trips when its use is due to be noted, once a minute", rounds=(due,), unit="", at_most=True),
+            count("trips to the engine", (fresh,), most=1),
+            count("trips when its use is due to be noted, once a minute", (due,), most=2),
             Figure(what="against a plain SELECT of one row of 1 KB", rounds=ratios(resolved, samples["plain"])),
             Figure(what="a plain SELECT through apsw", rounds=ratios(samples["apsw"], samples["plain"])),
-            Figure(what="resolved, one task", rounds=tuple(sample.rate for sample in resolved), unit="/s"),
+            Figure(what="resolved, one task", rounds=rates(resolved), unit="/s"),
         ),
         remarks=("A session is four records, read as one snapshot; the token is checked against a keyed hash.",),
     )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-__all__ = ["Sample", "alternated", "ratios", "wait_ms"]
+__all__ = ["Sample", "alternated", "rates", "ratios", "wait_ms"]
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ async def alternated(
     """Run every variant once in each round, every other round backwards, and return the samples by name."""
     samples: dict[str, list[Sample]] = {name: [] for name in variants}
     for number in range(rounds):
-        names = list(variants) if number % 2 == 0 else list(reversed(variants))
+        names = list(variants)[:: -1 if number % 2 else 1]
         for name in names:
             samples[name].append(await variants[name]())
     return {name: tuple(of_one) for name, of_one in samples.items()}
@@ -38,6 +38,11 @@ async def alternated(
 def ratios(samples: Sequence[Sample], baseline: Sequence[Sample]) -> tuple[float, ...]:
     """Return the ratio of the rates, round by round."""
     return tuple(ours.rate / plain.rate for ours, plain in zip(samples, baseline, strict=True))
+
+
+def rates(samples: Sequence[Sample]) -> tuple[float, ...]:
+    """Return the rates, round by round."""
+    return tuple(sample.rate for sample in samples)
 
 
 def wait_ms(samples: Sequence[Sample], share: float) -> tuple[float, ...]:

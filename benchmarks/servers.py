@@ -41,8 +41,7 @@ def sojourn_app(path: Path) -> App:
     async def add(ctx: MutationCtx, session_id: SessionId, *, by: int) -> int:
         return await ctx.db(counts).update(session_id, lambda count: count + by)
 
-    limits = {"calls_per_minute": _UNBOUNDED, "sessions_per_minute": _UNBOUNDED}
-    return App(store, functions=functions, dev=True, **limits)
+    return App(store, functions=functions, dev=True, calls_per_minute=_UNBOUNDED, sessions_per_minute=_UNBOUNDED)
 
 
 def bare_app(path: Path) -> Starlette:

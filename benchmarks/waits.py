@@ -6,15 +6,13 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.commits import MANY
+from benchmarks.commits import MANY, WARM_SECONDS
 from benchmarks.figures import Figure, Pace, Row
 from benchmarks.kernel import writes_on_sqlite
 from benchmarks.plain import Plain, open_stdlib
 from benchmarks.rounds import alternated, wait_ms
 
 __all__ = ["measure"]
-
-_WARM_SECONDS = 0.5
 
 
 async def measure(pace: Pace) -> Row:
@@ -23,7 +21,7 @@ async def measure(pace: Pace) -> Row:
         plain = Plain(open_stdlib(Path(name) / "plain.db"))
         plain.warm()
         async with writes_on_sqlite(Path(name) / "kernel.db") as writes:
-            await writes.run(MANY, _WARM_SECONDS)
+            await writes.run(MANY, WARM_SECONDS)
             samples = await alternated(
                 {"plain": partial(plain.commits, pace.seconds), "many": partial(writes.run, MANY, pace.seconds)},
                 pace.rounds,
@@ -36,7 +34,9 @@ async def measure(pace: Pace) -> Row:
             Figure(what="longest of all", rounds=wait_ms(many, 1), unit="ms", promise=50, aim=20, at_most=True),
             Figure(what="99 of 100", rounds=wait_ms(many, 0.99), unit="ms"),
             Figure(what="half", rounds=wait_ms(many, 0.5), unit="ms"),
-            Figure(what="longest commit of the plain loop", rounds=wait_ms(samples["plain"], 1), unit="ms", at_most=True),
+            Figure(
+                what="longest commit of the plain loop", rounds=wait_ms(samples["plain"], 1), unit="ms", at_most=True
+            ),
         ),
         remarks=("The longest wait is the worst of all rounds, whatever else the machine did.",),
     )

@@ -15,6 +15,7 @@ import secrets
 import signal
 import sys
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -116,14 +117,23 @@ class Caller:
 
 async def prove(times: int, seed: int) -> dict[str, int]:
     """Kill the server so many times; return the sums."""
-    chance = random.Random(seed)  # noqa: S311  repeatable by its seed
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "kill.db")
         await server.start()
-        clients = [httpx.AsyncClient(base_url=server.url, headers={"origin": server.url}) for _ in range(CALLERS)]
-        callers = [Caller(client, name) for name, client in enumerate(clients)]
-        for client in clients:
+        try:
+            return await _prove(server, times, random.Random(seed))  # noqa: S311  repeatable by its seed
+        finally:
+            await server.kill(signal.SIGTERM)
+
+
+async def _prove(server: Server, times: int, chance: random.Random) -> dict[str, int]:
+    async with AsyncExitStack() as stack:
+        callers: list[Caller] = []
+        for name in range(CALLERS):
+            client = httpx.AsyncClient(base_url=server.url, headers={"origin": server.url})
+            await stack.enter_async_context(client)
             (await client.post("/session", json={})).raise_for_status()
+            callers.append(Caller(client, name))
         async with asyncio.TaskGroup() as group:
             for caller in callers:
                 group.create_task(caller.run())
@@ -135,9 +145,6 @@ async def prove(times: int, seed: int) -> dict[str, int]:
             for caller in callers:
                 caller.stop()
         kept = [await caller.total() for caller in callers]
-        for client in clients:
-            await client.aclose()
-        await server.kill(signal.SIGTERM)
         return {
             "acknowledged": sum(caller.acknowledged for caller in callers),
             "repeated": sum(caller.repeated for caller in callers),

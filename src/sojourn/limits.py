@@ -203,7 +203,8 @@ SQLITE_LOG_KEYS: Final = 10_000
 """Changed keys after which one look into the log ends; the next one goes on. The loop waits while it is decoded."""
 
 SQLITE_TURN: Final = timedelta(milliseconds=50)
-"""How long a batch waits for its turn among processes. Many batches long; a stopped process delays nobody for more."""
+"""How long a batch waits for its turn among processes before it tries without. A stopped process delays nobody for
+more; a busy one is waited for again."""
 
 SQLITE_TURN_PAUSE: Final = timedelta(microseconds=25)
 """Pause before a turn is tried again: a fraction of the shortest commit."""
@@ -211,12 +212,12 @@ SQLITE_TURN_PAUSE: Final = timedelta(microseconds=25)
 SQLITE_TURN_PAUSE_MAX: Final = timedelta(microseconds=500)
 """Longest of these pauses, which double. The file may lie idle for as long."""
 
-SQLITE_CHECKPOINT_PAGES: Final = 4_000
-"""Pages in the log from which a commit copies them into the database. Fewer: more copies of a page that keeps
-changing. More: a longer wait for the commit that does it."""
+SQLITE_CHECKPOINT_PAGES: Final = 2_000
+"""Pages in the write-ahead log from which a commit copies them into the database. Fewer: more copies of a page that
+keeps changing. More: a longer wait for the commit that does it."""
 
 SQLITE_WAL_BYTES: Final = 67_108_864
-"""Bytes to which the log is cut back after a long reader made it grow. Far above what a checkpoint needs."""
+"""Bytes to which the write-ahead log is cut back after a long read has made it grow. Far above its usual size."""
 
 SQLITE_CACHE_BYTES: Final = 16_777_216
 """Bytes of pages that each of an engine's three connections keeps in memory."""

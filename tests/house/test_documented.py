@@ -2,10 +2,13 @@
 
 import ast
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import sojourn
 from sojourn import errors, limits
+from sojourn.server import App
+from sojourn.wire import failure_of, status_of
 from tools.pages.errors import tree
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -59,3 +62,23 @@ def test_limits_are_documented() -> None:
     ]
     assert names
     assert [name for name in names if f"| `{name}` |" not in page("limits.md")] == []
+
+
+def test_routes_have_a_heading() -> None:
+    """Proves that the page of the wire has each route of the server, by its method, and no other."""
+    routes = {
+        f"{method} {path}" for path, methods in App(sojourn.open("memory:"))._routes.items() for method in methods
+    }
+    headings = re.findall(r"^### `([A-Z]+ /\S*)`$", page("wire.md"), re.MULTILINE)
+    assert sorted(headings) == sorted({*routes, "GET /sojourn.js"})
+
+
+def test_the_codes_on_the_wire_are_documented_by_status() -> None:
+    """Proves that the table of the wire's errors has each code that a client can get, beside its status."""
+    sent = defaultdict[str, set[str]](set)
+    for kind in error_classes():
+        error = kind.__new__(kind, "a class needs no arguments here")
+        vars(error).update(name="value", data=None)  # what the message for some kinds looks at
+        sent[str(status_of(error))].add(failure_of(error, "report").code)
+    rows = re.findall(r"^\| (\d{3}) \| (.*) \|$", page("wire.md"), re.MULTILINE)
+    assert {status: set(re.findall(r"`([a-z_]+)`", codes)) for status, codes in rows} == sent

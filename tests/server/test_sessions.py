@@ -77,7 +77,21 @@ async def test_unknown_malformed_expired_and_revoked_are_one_answer(browse: Brow
     answers.append(await client.get("/session", headers={"cookie": f"sojourn={revoked}"}))
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.text for answer in answers}) == 1
-    assert all("Max-Age=0" in answer.headers["set-cookie"] for answer in answers)
+    assert not [answer for answer in answers if "set-cookie" in answer.headers]
+
+
+@pytest.mark.row("P-R3")
+async def test_a_request_that_a_sign_in_overtakes_does_not_take_the_new_cookie_away(browse: Browse) -> None:
+    """The refusal of the old secret may arrive after the sign-in's cookie, so it must not remove it."""
+    client = await browse()
+    await client.post("/session", json={})
+    before = client.cookies["sojourn"]
+    await call(client, "action", "sign_in", arguments={"name": "ada"})
+    signed_in = client.cookies["sojourn"]
+    late = await client.get("/session", headers={"cookie": f"sojourn={before}"})
+    assert late.status_code == 401
+    assert client.cookies["sojourn"] == signed_in
+    assert (await client.get("/session")).status_code == 200
 
 
 async def test_signing_in_gives_a_new_cookie_for_the_same_basket(browse: Browse) -> None:

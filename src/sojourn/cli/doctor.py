@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import timedelta
 from statistics import median
 from typing import Final, Literal, TypeAlias
@@ -35,7 +36,7 @@ Status: TypeAlias = Literal["ok", "warning", "failed"]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check: what was found, what to do about it unless it is ok, and the figures in it for programs."""
+    """A check says what was found, what to do about it if anything, and the figures that were measured."""
 
     name: str
     status: Status
@@ -45,7 +46,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """What `doctor` prints; `healthy` says that nothing has failed."""
+    """What was examined; `healthy` says that nothing has failed."""
 
     healthy: bool
     checks: list[Check]
@@ -58,17 +59,18 @@ async def examine(url: str | None, *, as_json: bool) -> int:
         InvalidError: there is no such store.
     """
     made = list[Check]()
-    async for check in checks(existing(url)):
-        made.append(check)
-        if not as_json:
-            _print(check)
+    async with aclosing(checks(existing(url))) as found:  # a reader that has gone ends the loop, and closes the store
+        async for check in found:
+            made.append(check)
+            if not as_json:
+                _print(check)
     healthy = all(check.status != "failed" for check in made)
     if as_json:
         output.document(Diagnosis(healthy, made))
     return 0 if healthy else OTHERWISE
 
 
-async def checks(store: Store) -> AsyncIterator[Check]:
+async def checks(store: Store) -> AsyncGenerator[Check, None]:
     """Open the store, examine it and close it. Where it cannot be opened, that is the only check."""
     begun = time.perf_counter()
     try:
@@ -101,12 +103,15 @@ async def _durable(store: Store) -> Check:
     return Check("durable", "warning", "what was committed may be lost when a process or the machine stops", advice)
 
 
-async def _capabilities(store: Store) -> Check:
-    described = store.describe()
-    across = "across partitions" if described.cross_partition else "within one partition only"
-    watch = "seen" if described.cross_process_watch else "not seen"
-    found = f"commits {across}; changes by other processes are {watch}"
-    return Check("can", "ok", found)
+async def _across(store: Store) -> Check:
+    if store.describe().cross_partition:
+        return Check("across", "ok", "one commit may write to several partitions")
+    return Check("across", "ok", "one commit writes to one partition; what belongs together needs partition=")
+
+
+async def _watch(store: Store) -> Check:
+    whose = "every process" if store.describe().cross_process_watch else "this process only"
+    return Check("watch", "ok", f"who watches is told of the changes by {whose}")
 
 
 async def _write(store: Store) -> Check:
@@ -148,7 +153,9 @@ async def _clock(store: Store) -> Check:
     apart = min(0, now - before) or max(0, now - after)
     figures: dict[str, float | str] = {"engine_ahead_ms": apart}
     if abs(apart) <= CLOCKS_APART // timedelta(milliseconds=1):
-        return Check("clock", "ok", f"engine and host agree within {abs(apart) + after - before} ms", figures=figures)
+        return Check(
+            "clock", "ok", f"engine and host agree within {abs(apart) + after - before + 1} ms", figures=figures
+        )
     found = f"the engine's clock is {abs(apart) / 1_000:,.1f} s {'ahead of' if apart > 0 else 'behind'} this host's"
     advice = "the engine's decides when sessions end; set the wrong one right, or logs will not match"
     return Check("clock", "warning", found, advice, figures)
@@ -157,7 +164,8 @@ async def _clock(store: Store) -> Check:
 _CHECKS: Final[tuple[tuple[str, Callable[[Store], Awaitable[Check]]], ...]] = (
     ("engine", _engine),
     ("durable", _durable),
-    ("can", _capabilities),
+    ("across", _across),
+    ("watch", _watch),
     ("write", _write),
     ("commit", _latency),
     ("clock", _clock),

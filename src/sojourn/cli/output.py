@@ -1,4 +1,7 @@
-"""What the commands print: tables and lines for people, one JSON document for programs."""
+"""What the commands print: tables and lines for people, one JSON document for programs.
+
+Rich is imported when something is drawn: a program that asks for JSON does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,12 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["Column", "console", "distance", "document", "facts", "line", "printable", "redacted", "status", "table"]
 
@@ -43,6 +45,8 @@ def document(value: object) -> None:
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that shows text as it is."""
+    from rich.console import Console  # noqa: PLC0415  see the module's docstring
+
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
@@ -62,16 +66,18 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def status(word: str, style: str, name: str, text: str) -> None:
-    """Print one finding: a word that stands out, what it is about, and the text beside it."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for width in (7, 7, None):
-        grid.add_column(width=width, overflow="fold")
-    grid.add_row(Text(word, style=style), name, Text(printable(text)))
-    console().print(grid)
+    """Print one finding in one line: a word that stands out, what it is about, and the text."""
+    from rich.text import Text  # noqa: PLC0415  see the module's docstring
+
+    console().print(Text.assemble((f"{word:<9}", style), f"{name:<9}", printable(text)), soft_wrap=True)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print a table that fits the terminal: what gives way ends in an ellipsis, one row stays one line."""
+    from rich.cells import cell_len  # noqa: PLC0415  see the module's docstring
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for place, column in enumerate(columns):
         widest = max(cell_len(printable(row[place])) for row in rows) if rows else 0
@@ -104,5 +110,5 @@ def distance(now: datetime, moment: datetime) -> str:
     apart = abs(moment - now)
     for unit, one, enough in _UNITS:
         if apart >= enough:
-            return f"in {apart // one} {unit}" if moment > now else f"{apart // one} {unit} ago"
+            return f"in {round(apart / one)} {unit}" if moment > now else f"{round(apart / one)} {unit} ago"
     return "now"

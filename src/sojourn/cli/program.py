@@ -28,7 +28,8 @@ _ID: Final = Parameter(allow_leading_hyphen=True)
 _HELP: Final = """\
 Serve sessions, and look after a store of them.
 
-Commands that ask for a store take it from --store or from the environment variable SOJOURN_STORE.
+Commands that ask for a store take it from --store or from the environment
+variable SOJOURN_STORE.
 
 For example:
 
@@ -48,12 +49,12 @@ def program() -> App:
         group_parameters=options,
         suppress_keyboard_interrupt=False,
     )
-    sessions = App(name="sessions", help="See who has a session, what it holds, and end it.")
-    app.command(serve)
+    sessions = App(name="sessions", help="Look at the live sessions, and end them.")
+    app.command(serve, usage="Usage: sojourn serve [OPTIONS] [APP]")
     app.command(sessions)
     sessions.command(list_sessions, name="list")
     sessions.command(show)
-    sessions.command(revoke)
+    sessions.command(revoke, usage="Usage: sojourn sessions revoke [OPTIONS] [ID]")
     app.command(sweep)
     app.command(doctor)
     return app
@@ -83,13 +84,14 @@ def _misunderstood(error: CycloptsError) -> InvalidError:
     name = "arguments" if error.argument is None else error.argument.name.lstrip("-")
     match error:
         case MissingArgumentError():
-            return InvalidError(name, "it is missing, or has no value; see --help")
+            return InvalidError(name, "it is missing; see --help")
         case CoercionError(token=token) if token is not None:
             return InvalidError(name, f"{token.value[:32]!r} is not a whole number")
         case UnusedCliTokensError(unused_tokens=unused) if unused:
             return InvalidError(name, f"{unused[0]!r} is not expected here; see --help")
         case _:
-            return InvalidError(name, str(error))
+            words = str(error)
+            return InvalidError(name, words[:1].lower() + words[1:].removesuffix("."))
 
 
 def serve(
@@ -98,9 +100,7 @@ def serve(
     *,
     store: Annotated[
         str | None,
-        Parameter(
-            name="--store", help="URL of a store to serve the sessions of. Without APP: [env var: SOJOURN_STORE]"
-        ),
+        Parameter(name="--store", help="Instead of APP: URL of the store. [env var: SOJOURN_STORE]"),
     ] = None,
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes any that is free.")] = 8000,
@@ -111,8 +111,9 @@ def serve(
 ) -> None:
     """Serve an application, or the sessions of a store, over HTTP.
 
-    APP is a sojourn.server.App, or any other ASGI application, in a module that can be imported from the current
-    folder. With --store alone sessions are served and nothing else; a SQLite file is created if there is none.
+    APP is a sojourn.server.App, or any other ASGI application, in a module that
+    can be imported from the current folder. With --store alone sessions are
+    served and nothing else; a SQLite file is created if there is none.
 
     For example:
 
@@ -125,7 +126,7 @@ def serve(
     """
     from sojourn.cli import serving  # noqa: PLC0415  see the module's docstring
 
-    serving.serve(serving.application(target, store, dev=dev), host=host, port=port)
+    serving.serve(target, store, dev=dev, host=host, port=port)
 
 
 async def list_sessions(
@@ -160,10 +161,10 @@ async def show(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one live session: whom it belongs to, when it ends, and what it holds.
+    """Show one live session: whose it is, when it ends, what it holds.
 
-    Its states are listed by name, size and revision; --state and --json show what is in them. Where a token is given
-    instead of an id, only its public part is used.
+    Its states are listed by name, size and revision; --state and --json show what
+    is in them. Where a token is given instead of an id, only the id in it is used.
 
     For example:
 
@@ -194,10 +195,11 @@ def revoke(  # noqa: PLR0913  each is an option
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """End one session, all of a subject, or every one, at once and for good.
+    """End one session, all of a subject, or every one, for good.
 
-    No request, not even one in flight, can use or revive a session after that. Give one of ID, --subject and
-    --everything. Where a token is given instead of an id, only its public part is used.
+    No request, not even one in flight, can use or revive a session after that.
+    Give one of ID, --subject and --everything. Where a token is given instead of
+    an id, only the id in it is used.
 
     For example:
 
@@ -216,10 +218,11 @@ def revoke(  # noqa: PLR0913  each is an option
 
 
 async def sweep(*, store: StoreOption = None, json: JsonOption = False) -> None:
-    """Remove what has expired: idle sessions, records, old receipts and rows of the change log.
+    """Give back the room of what has expired.
 
-    A server does this by itself once a minute. What has expired is gone to everybody at once, swept or not; sweeping
-    gives back the room.
+    That is: sessions past their idle limit, expired records, old receipts and old
+    rows of the change log. All of it is out of sight already, swept or not. A
+    server sweeps by itself once a minute.
 
     For example:
 
@@ -235,10 +238,12 @@ async def sweep(*, store: StoreOption = None, json: JsonOption = False) -> None:
 
 
 async def doctor(*, store: StoreOption = None, json: JsonOption = False) -> int:
-    """Examine a store: can it be opened, written and read, how long does a commit take, is its clock right.
+    """Examine a store, and say what to do.
 
-    Each check is one line: ok, warning or failed, and what to do. It writes a few records in a space of its own and
-    deletes them again. The exit code is 1 if something has failed.
+    It opens the store, says what its engine promises, writes under a guard, reads
+    back, takes the time of a few commits and compares the clocks. Each check is ok,
+    a warning or failed; if one has failed the exit code is 1. The records it writes
+    stand in a space of their own and are deleted again.
 
     For example:
 

@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 import traceback
+from functools import partial
 from typing import Any
 
 from sojourn.cli import output
@@ -16,35 +17,30 @@ from sojourn.errors import InvalidError
 from sojourn.server import App
 from sojourn.server import serve as serve_on
 
-__all__ = ["application", "serve"]
+__all__ = ["serve"]
 
 
-def serve(app: Any, *, host: str, port: int) -> None:  # noqa: ANN401  any ASGI application
-    """Serve until it is asked to stop, and print the URL once it listens.
+def serve(target: str | None, url: str | None, *, dev: bool, host: str, port: int) -> None:
+    """Serve an application, or the sessions of a store, until it is asked to stop; print the URL once it listens.
 
     Raises:
-        InvalidError: the port is taken, or host or port are out of form.
-        UnavailableError: the application does not start.
+        InvalidError: there is no such application, it is none, the store cannot be used, or the port is taken.
+        IncompatibleError: what is at the URL is not a store, or one of a newer release.
+        UnavailableError: the store cannot be reached, or the application does not start.
     """
     if not host:
         raise InvalidError("host", "it is empty; 127.0.0.1 is this machine alone, 0.0.0.0 every network it is in")
-    serve_on(app, host=host, port=port, announce=_announce)
+    if target is None:
+        app, what = _of_store(url or os.environ.get("SOJOURN_STORE"), dev=dev), "sessions"
+    elif url is not None or dev:
+        option = "dev" if url is None else "store"
+        raise InvalidError(option, "an application says this itself, as in App(store, dev=True); leave it out")
+    else:
+        app, what = _imported(target), target
+    serve_on(app, host=host, port=port, announce=partial(_announce, what))
 
 
-def application(target: str | None, url: str | None, *, dev: bool) -> Any:  # noqa: ANN401  any ASGI application
-    """Return the application that was named, or one that serves the sessions of a store.
-
-    Raises:
-        InvalidError: there is no such application, it is none, or the store cannot be used.
-        IncompatibleError: what is at the URL is not a store, or one of a newer release.
-        UnavailableError: the store cannot be reached.
-    """
-    if target is not None:
-        if url is not None or dev:
-            option = "dev" if url is None else "store"
-            raise InvalidError(option, f"it does not go with {target}, which says that itself: App(store, dev=...)")
-        return _imported(target)
-    url = url or os.environ.get("SOJOURN_STORE")
+def _of_store(url: str | None, *, dev: bool) -> App:
     if not url:
         raise InvalidError("APP", "name an application as module:name, or a store with --store sqlite:///app.db")
     asyncio.run(_try(url))
@@ -57,9 +53,9 @@ async def _try(url: str) -> None:
         pass
 
 
-def _announce(url: str) -> None:
-    output.line(f"sojourn serves at {url}")
-    output.line("Ctrl-C stops it")
+def _announce(what: str, url: str) -> None:
+    output.line(f"serving {what} at {url}")
+    output.line("Ctrl-C stops")
     sys.stdout.flush()
 
 

@@ -13,7 +13,7 @@ import msgspec
 from sojourn import limits
 from sojourn.cli import output
 from sojourn.cli.output import Column
-from sojourn.cli.stores import existing, session_id_of
+from sojourn.cli.stores import existing, session_id_of, shown
 from sojourn.errors import (
     CorruptError,
     InvalidError,
@@ -47,12 +47,11 @@ _STATE_COLUMNS: Final = (
     Column("bytes", right=True),
     Column("revision", right=True),
     Column("version", right=True),
-    Column("", cut=True),
 )
 
 
 class SessionRow(msgspec.Struct, frozen=True):
-    """One live session. It never says the token, which is not known."""
+    """A session is shown by its public id; its token is not known."""
 
     id: str
     subject: str | None
@@ -64,14 +63,14 @@ class SessionRow(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What `sessions list` prints; `more` says that the limit left some out."""
+    """The live sessions; `more` says that the limit left some out."""
 
     sessions: list[SessionRow]
     more: bool
 
 
 class StateRow(msgspec.Struct, frozen=True):
-    """One state: its stored bytes, and what is in them, or the problem in reading it."""
+    """Of a state: the bytes it takes, its revision, the version of its shape, and its value or what keeps it unread."""
 
     name: str
     bytes: int
@@ -82,14 +81,14 @@ class StateRow(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What `sessions show` prints."""
+    """The session and its states, or the one state that was asked for."""
 
     session: SessionRow
     states: list[StateRow]
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """What `sessions revoke` prints: how many of the sessions named were alive."""
+    """How many of the sessions named were alive."""
 
     revoked: int
 
@@ -156,7 +155,7 @@ def revoke(  # noqa: PLR0913  as many as there are options
     session_id = None if given is None else session_id_of("ID", given)
     kept = None if keep is None else session_id_of("keep", keep)
     if everything and not yes:
-        _confirm()  # outside of the loop, under which Ctrl-C would not end the wait for an answer
+        _confirm(url)  # outside of the loop, under which Ctrl-C would not end the wait for an answer
 
     async def end(store: Store) -> int:
         sessions = Sessions(store)
@@ -187,7 +186,7 @@ async def _end_one(sessions: Sessions, session_id: SessionId) -> int:
     return int(alive)
 
 
-def _confirm() -> None:
+def _confirm(url: str | None) -> None:
     """Ask whether every session shall be ended.
 
     Raises:
@@ -195,7 +194,7 @@ def _confirm() -> None:
     """
     if not sys.stdin.isatty():
         raise InvalidError("everything", "there is no terminal to ask at; add --yes if you mean it")
-    sys.stderr.write("End every session, so that everybody has to sign in again? [y/N] ")
+    sys.stderr.write(f"End every session in {shown(url or '')}, so that everybody has to sign in again? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise InvalidError("everything", "the answer was not yes; nothing was revoked")
@@ -281,20 +280,13 @@ def _moment(session: Session, moment: datetime | None) -> str:
 
 
 def _print_states(states: list[StateRow]) -> None:
-    output.line("")
+    output.line()
     if not states:
         output.line("it holds no state")
         return
-    output.table(
-        _STATE_COLUMNS,
-        [
-            (
-                row.name,
-                f"{row.bytes:,}",
-                str(row.revision),
-                "" if row.version is None else str(row.version),
-                "" if row.problem is None else f"cannot be read: {row.problem}",
-            )
-            for row in states
-        ],
-    )
+    output.table(_STATE_COLUMNS, [_state_cells(row) for row in states])
+
+
+def _state_cells(row: StateRow) -> tuple[str, ...]:
+    version = "?" if row.version is None else str(row.version)
+    return row.name, f"{row.bytes:,}", str(row.revision), version

@@ -12,7 +12,7 @@ from sojourn.errors import InvalidError
 from sojourn.kernel import Store
 from sojourn.sessions import SessionId
 
-__all__ = ["existing", "named", "session_id_of"]
+__all__ = ["existing", "named", "session_id_of", "shown"]
 
 _EXAMPLE: Final = "--store sqlite:///app.db"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
@@ -42,9 +42,8 @@ def existing(url: str | None) -> Store:
     parts = urlsplit(url or "")
     if parts.scheme == "memory":
         raise InvalidError("store", "memory: begins empty in every process; there is nothing of another one to see")
-    path = Path(unquote(parts.path.removeprefix("/")))
-    if parts.scheme == "sqlite" and _is_missing(path):
-        raise InvalidError("store", f"there is no file {path}; `sojourn serve` would create it, or name another")
+    if parts.scheme == "sqlite":
+        _check_file(Path(unquote(parts.path.removeprefix("/"))))
     return store
 
 
@@ -56,13 +55,19 @@ def session_id_of(name: str, given: str) -> SessionId:
     """
     session_id = given.partition(".")[0]
     if _ID.fullmatch(session_id) is None:
-        form = "22 letters, digits, hyphens and underscores"
-        raise InvalidError(name, f"a session's id is {form}; this has {len(session_id):,} characters")
+        raise InvalidError(name, "no session has an id of this form: 22 letters, digits, hyphens and underscores")
     return SessionId(session_id)
 
 
-def _is_missing(path: Path) -> bool:
+def shown(url: str) -> str:
+    """Return the URL without a password that may be in it."""
+    return re.sub(r"(?<=:)[^:/@]*(?=@)", "…", url)
+
+
+def _check_file(path: Path) -> None:
     try:
-        return not path.exists()
-    except OSError:
-        return False  # opening it says what is wrong
+        is_there = path.exists()
+    except OSError as error:  # too long a name, a folder that may not be entered
+        raise InvalidError("store", f"{error.strerror}: {path}") from error
+    if not is_there:
+        raise InvalidError("store", f"there is no file {path}; `sojourn serve` would create it, or name another")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import msgspec
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sojourn.cli import output
 from sojourn.cli.stores import existing
 from sojourn.kernel import Store
 from sojourn.sessions import Sessions
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 __all__ = ["Sums", "sweep"]
 
 
 class Sums(msgspec.Struct, frozen=True):
-    """What `sweep` prints: how much of each kind was removed."""
+    """How much of each kind was removed."""
 
     sessions: int = 0
     records: int = 0
@@ -63,6 +66,8 @@ def _sum(one: Sums, other: Sums) -> Sums:
 
 
 def _progress() -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415  slow to import
+
     console = output.console(stderr=True)
     return Progress(
         TextColumn("sweeping"),

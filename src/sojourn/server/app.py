@@ -25,7 +25,6 @@ from sojourn.errors import (
     MethodRefusedError,
     RateLimitedError,
     RouteUnknownError,
-    SessionInvalidError,
     SojournError,
 )
 from sojourn.functions import Functions
@@ -132,24 +131,10 @@ class App:
         except DisconnectedError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer and the log the story
-            answer = self._failure(error, request)
+            answer = _failure(error)
         if request is None:
             return answer
         return msgspec.structs.replace(answer, headers=(*answer.headers, *self._gate.cross_origin(request)))
-
-    def _failure(self, error: Exception, request: Request | None) -> Answer:
-        report = secrets.token_hex(8)
-        failure = failure_of(error, report)
-        if failure.report is not msgspec.UNSET:
-            _log.error("report %s: a request failed", report, exc_info=error)
-        headers: tuple[tuple[bytes, bytes], ...] = ()
-        if isinstance(error, SessionInvalidError) and request is not None:
-            headers = self._transport.take_back(request)
-        elif isinstance(error, RateLimitedError):
-            headers = ((b"retry-after", b"%d" % error.retry_after),)
-        elif isinstance(error, SojournError) and status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers = ((b"retry-after", b"1"),)
-        return json_answer(FailureAnswer(failure), status=status_of(error), headers=headers)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Open the store, sweep while serving, and close it when told to stop."""
@@ -199,3 +184,16 @@ async def _in_time(run: Route, request: Request) -> Answer:
             return await run(request)
     except TimeoutError as error:
         raise CallTimeoutError(f"it took longer than {limits.CALL_TIMEOUT.total_seconds():.0f} seconds") from error
+
+
+def _failure(error: Exception) -> Answer:
+    report = secrets.token_hex(8)
+    failure = failure_of(error, report)
+    if failure.report is not msgspec.UNSET:
+        _log.error("report %s: a request failed", report, exc_info=error)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, RateLimitedError):
+        headers = ((b"retry-after", b"%d" % error.retry_after),)
+    elif isinstance(error, SojournError) and status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = ((b"retry-after", b"1"),)
+    return json_answer(FailureAnswer(failure), status=status_of(error), headers=headers)

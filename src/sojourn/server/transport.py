@@ -56,7 +56,7 @@ class Transport:
         return (self._set(issued.token, lasts),)
 
     def take_back(self, request: Request) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the headers that make the browser forget a cookie that opens nothing any more."""
+        """Return the headers that make the browser forget the cookie, because its session has been ended by it."""
         return (self._set("", 0),) if self.has_cookie(request) else ()
 
     def _set(self, value: str, lasts: int) -> tuple[bytes, bytes]:

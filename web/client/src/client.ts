@@ -1,11 +1,19 @@
-import { SojournError, invalid, missing } from "./errors";
-import { type BeforeUpdate, type Identity, Issued, Minted, type Pass, type Session, isInvalidSession } from "./identity";
-import { checkedId, randomId } from "./ids";
-import { Queue } from "./queue";
-import { RETRY, type RetryOptions, abortable, isPassing, retrying } from "./retry";
-import { Slot, type StorageKind } from "./storage";
-import { type Answer, LOST, type Request, Transport, isObject } from "./transport";
-import type { AnyApi, CallOptions, Kind, MutationOptions, NameOf, ResultOf, Rest } from "./types";
+import { SojournError, invalid, missing } from "./errors.js";
+import {
+  type BeforeUpdate,
+  type Identity,
+  Issued,
+  Minted,
+  type Pass,
+  type Session,
+  isInvalidSession,
+} from "./identity.js";
+import { checkedId, randomId } from "./ids.js";
+import { Queue } from "./queue.js";
+import { RETRY, type RetryOptions, abortable, isPassing, retrying } from "./retry.js";
+import { Slot, type StorageKind } from "./storage.js";
+import { type Answer, LOST, type Request, Transport, isObject } from "./transport.js";
+import type { AnyApi, CallOptions, Kind, MutationOptions, NameOf, ResultOf, Rest } from "./types.js";
 
 /** How a client is set up; everything may be left out. */
 export interface ClientOptions {
@@ -170,7 +178,13 @@ export class SojournClient<Api extends object = AnyApi> {
   /** The identity, which takes the storage, and perhaps an id, that a server rendering a page does not have. */
   #here(): Identity {
     if (this.#identity) return this.#identity;
-    const { storage = "cookie", storageKey = "sojourn-session", sessionId, issued, idGenerator = randomId } = this.#options;
+    const {
+      storage = "cookie",
+      storageKey = "sojourn-session",
+      sessionId,
+      issued,
+      idGenerator = randomId,
+    } = this.#options;
     const server = {
       begin: (header: string | undefined) =>
         this.#transport.send({ method: "POST", path: "/session", body: "{}" }, header),
@@ -180,7 +194,9 @@ export class SojournClient<Api extends object = AnyApi> {
     const changed = (): void => this.#announce();
     if (storage !== "cookie") this.#slot = new Slot(storage, storageKey, sessionId);
     this.#identity =
-      this.#slot && !issued ? new Minted(this.#slot, server, idGenerator, changed) : new Issued(this.#slot, server, changed);
+      this.#slot && !issued
+        ? new Minted(this.#slot, server, idGenerator, changed)
+        : new Issued(this.#slot, server, changed);
     this.#announce();
     this.#watch();
     this.#open(this.#identity);
@@ -236,7 +252,12 @@ export class SojournClient<Api extends object = AnyApi> {
       }
     };
     try {
-      return await retrying(attempt, (error) => isPassing(error) && !(kind === "action" && before), this.#retry, signal);
+      return await retrying(
+        attempt,
+        (error) => isPassing(error) && !(kind === "action" && before),
+        this.#retry,
+        signal,
+      );
     } catch (error) {
       throw error instanceof SojournError ? seenBy(kind, error, isDoubtful, requestId) : error;
     }
@@ -280,7 +301,11 @@ function seenBy(kind: Kind, error: SojournError, isDoubtful: boolean, requestId:
   const written = isDoubtful ? "perhaps" : error.written;
   const retry = kind === "mutation" && isDoubtful && isPassing(error) ? "same_id" : error.retry;
   const isOnce = kind === "action" && written === "perhaps";
-  return new SojournError(error.message, { ...error, written, retry: isOnce ? "never" : retry, requestId }, error.cause);
+  return new SojournError(
+    error.message,
+    { ...error, written, retry: isOnce ? "never" : retry, requestId },
+    error.cause,
+  );
 }
 
 function noAnswer(): SojournError {

@@ -1,7 +1,7 @@
-import { SojournError, invalid } from "./errors";
-import { checkedId, isId } from "./ids";
-import type { Slot } from "./storage";
-import { type Answer, isObject } from "./transport";
+import { SojournError, invalid } from "./errors.js";
+import { checkedId, isId } from "./ids.js";
+import type { Slot } from "./storage.js";
+import { type Answer, isObject } from "./transport.js";
 
 /** What the server tells of a session; instants are ISO 8601. */
 export interface Session {

@@ -1,4 +1,4 @@
-import { invalid, missing } from "./errors";
+import { invalid, missing } from "./errors.js";
 
 /** What servers take as a client-minted id, and what an issued token looks like too. */
 const FORM = /^[\w.-]{22,128}$/;

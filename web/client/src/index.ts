@@ -1,6 +1,6 @@
-export { type ClientOptions, type SessionListener, SojournClient } from "./client";
-export { type Failure, type Retry, SojournError, type Written } from "./errors";
-export type { BeforeUpdate, Session } from "./identity";
-export type { RetryOptions } from "./retry";
-export type { StorageKind, StorageLike } from "./storage";
-export type { Action, AnyApi, CallOptions, Mutation, MutationOptions, Query } from "./types";
+export { type ClientOptions, type SessionListener, SojournClient } from "./client.js";
+export { type Failure, type Retry, SojournError, type Written } from "./errors.js";
+export type { BeforeUpdate, Session } from "./identity.js";
+export type { RetryOptions } from "./retry.js";
+export type { StorageKind, StorageLike } from "./storage.js";
+export type { Action, AnyApi, CallOptions, Mutation, MutationOptions, Query } from "./types.js";

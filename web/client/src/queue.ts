@@ -1,4 +1,4 @@
-import { SojournError } from "./errors";
+import { SojournError } from "./errors.js";
 
 /** How many may wait. More than any person causes; a loop that runs wild is stopped. */
 const WAITING = 1_000;

@@ -1,4 +1,4 @@
-import { SojournError } from "./errors";
+import { SojournError } from "./errors.js";
 
 /** How often and how long a call is tried. */
 export interface RetryOptions {

@@ -1,5 +1,5 @@
-import { invalid, missing } from "./errors";
-import { isId } from "./ids";
+import { invalid, missing } from "./errors.js";
+import { isId } from "./ids.js";
 
 /** As much of Web Storage as is needed. */
 export interface StorageLike {
@@ -83,7 +83,8 @@ export class Slot {
 /** Return the storage asked for; undefined where the user has blocked it. */
 function found(kind: Exclude<StorageKind, "cookie">): StorageLike | undefined {
   if (typeof kind === "object") return kind;
-  if (kind !== "session" && kind !== "local") throw invalid("storage", 'it is "cookie", "session", "local" or an object');
+  if (kind !== "session" && kind !== "local")
+    throw invalid("storage", 'it is "cookie", "session", "local" or an object');
   const name = kind === "session" ? "sessionStorage" : "localStorage";
   let storage: StorageLike | undefined;
   try {
@@ -91,6 +92,7 @@ function found(kind: Exclude<StorageKind, "cookie">): StorageLike | undefined {
   } catch {
     return undefined;
   }
-  if (!storage) throw missing(name, "it is only there in a browser; pass another storage, or ssr: true and start() later");
+  if (!storage)
+    throw missing(name, "it is only there in a browser; pass another storage, or ssr: true and start() later");
   return storage;
 }

@@ -1,4 +1,4 @@
-import { type Failure, SojournError, missing } from "./errors";
+import { type Failure, SojournError, missing } from "./errors.js";
 
 /** One request; `body` is JSON already, so that what a caller changes later is not sent. */
 export interface Request {

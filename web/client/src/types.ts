@@ -40,10 +40,11 @@ export type NameOf<Api, K extends Kind> = {
 }[keyof Api & string];
 
 /** Arguments may be left out when none is required. */
-export type Rest<Function, Options> = Function extends Declared<Kind, infer Args, unknown>
-  ? NoArguments extends Args
-    ? [args?: Args, options?: Options]
-    : [args: Args, options?: Options]
-  : never;
+export type Rest<Function, Options> =
+  Function extends Declared<Kind, infer Args, unknown>
+    ? NoArguments extends Args
+      ? [args?: Args, options?: Options]
+      : [args: Args, options?: Options]
+    : never;
 
 export type ResultOf<Function> = Function extends Declared<Kind, object, infer Result> ? Result : never;

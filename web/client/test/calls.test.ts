@@ -1,8 +1,19 @@
 // Sending: order, repeats, pauses, giving up.
 import { beforeEach, describe, expect, test, vi } from "vitest";
 
-import { type ClientOptions, SojournClient, SojournError } from "../src/index";
-import { FakeServer, FakeStorage, counting, freshBrowser, json, minted, refused, silent, unanswered, unsent } from "./fake";
+import { type ClientOptions, SojournClient, SojournError } from "../src/index.js";
+import {
+  FakeServer,
+  FakeStorage,
+  counting,
+  freshBrowser,
+  json,
+  minted,
+  refused,
+  silent,
+  unanswered,
+  unsent,
+} from "./fake.js";
 
 freshBrowser();
 beforeEach(() => {
@@ -146,7 +157,11 @@ describe("a query", () => {
     server.next("POST /call", unsent, BUSY);
     expect(await outcome(client.query("cart"))).toMatchObject({ arguments: {} });
     server.next("POST /call", unsent, unsent, unsent);
-    expect(await outcome(client.query("cart"))).toMatchObject({ code: "connection_lost", retry: "later", written: "no" });
+    expect(await outcome(client.query("cart"))).toMatchObject({
+      code: "connection_lost",
+      retry: "later",
+      written: "no",
+    });
     expect(server.calls()).toHaveLength(6);
   });
 
@@ -309,7 +324,10 @@ describe("an answer", () => {
   test("that is lost keeps its cause", async () => {
     const { client, server } = visit({ retry: { attempts: 1 } });
     server.next("POST /call", unsent);
-    expect((await outcome(client.query("cart"))) as SojournError).toHaveProperty("cause", new TypeError("Failed to fetch"));
+    expect((await outcome(client.query("cart"))) as SojournError).toHaveProperty(
+      "cause",
+      new TypeError("Failed to fetch"),
+    );
   });
 
   test("without Retry-After has none", async () => {

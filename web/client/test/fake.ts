@@ -1,7 +1,7 @@
 // A server and a browser's storages in memory: as much of docs/reference/wire.md as the client can see.
 import { afterEach, beforeEach, vi } from "vitest";
 
-import type { StorageLike } from "../src/index";
+import type { StorageLike } from "../src/index.js";
 
 /** One request, as it reached the server. */
 export interface Seen {
@@ -100,7 +100,13 @@ export class FakeServer {
     return `${id}.secret-${String(++this.#made).padStart(36, "0")}`;
   }
 
-  #answer(route: string, body: Record<string, unknown>, header: string | null, secret: string | undefined, kept?: Kept): Response {
+  #answer(
+    route: string,
+    body: Record<string, unknown>,
+    header: string | null,
+    secret: string | undefined,
+    kept?: Kept,
+  ): Response {
     const show = (session: Kept, token?: string): Response => {
       const { id, subject } = session;
       const facts = { id, subject, created_at: null, expires_at: null, idle_expires_at: null };

@@ -1,8 +1,8 @@
 // The rows F-C1 to F-C25 of tests/rows.toml; each title begins with the row it proves.
 import { describe, expect, test, vi } from "vitest";
 
-import { type ClientOptions, SojournClient, SojournError } from "../src/index";
-import { FakeServer, FakeStorage, KEY, counting, freshBrowser, minted, refused, settled } from "./fake";
+import { type ClientOptions, SojournClient, SojournError } from "../src/index.js";
+import { FakeServer, FakeStorage, KEY, counting, freshBrowser, minted, refused, settled } from "./fake.js";
 
 freshBrowser();
 
@@ -233,7 +233,8 @@ test("F-C19 a refresh that fails does not hold up the next", async () => {
 test("F-C20 calls, listeners and other tabs go on with the new id", async () => {
   const events = new EventTarget();
   vi.stubGlobal("addEventListener", events.addEventListener.bind(events));
-  vi.stubGlobal("removeEventListener", events.removeEventListener.bind(events));
+  const unlisten = vi.fn(events.removeEventListener.bind(events));
+  vi.stubGlobal("removeEventListener", unlisten);
   const { client, server } = visit({ storage: "local" });
   const other = new SojournClient({ storage: "local", fetch: server.browser() });
   const here = vi.fn();
@@ -251,7 +252,9 @@ test("F-C20 calls, listeners and other tabs go on with the new id", async () => 
   await Promise.all([client.query("cart"), other.query("cart")]);
   expect(server.calls().map(({ header }) => header)).toStrictEqual([id, id]);
 
+  expect(unlisten).not.toHaveBeenCalled();
   stop();
+  expect(unlisten).toHaveBeenCalledTimes(1);
   await client.refreshSessionId();
   events.dispatchEvent(storageEvent());
   await settled();
@@ -319,7 +322,9 @@ test("F-C23 with a cookie a mutation waits for the session, which begins once", 
 test("F-C24 reading an id before there is a session is an error that says what to do", async () => {
   const { client } = visit({ storage: "cookie" }, new FakeServer("issued"));
   expect(() => client.getSessionId()).toThrow(/session: .*start\(\)/);
-  expect(() => client.getSessionId()).toThrow(expect.objectContaining({ code: "missing", valueName: "session" }) as Error);
+  expect(() => client.getSessionId()).toThrow(
+    expect.objectContaining({ code: "missing", valueName: "session" }) as Error,
+  );
   expect(client.getSessionId.bind(client)).toThrow(SojournError);
   const id = await client.start();
   expect(client.getSessionId()).toBe(id);

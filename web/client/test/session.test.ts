@@ -1,8 +1,19 @@
 // Beginning, keeping, losing and ending a session, each way it can travel.
 import { describe, expect, test, vi } from "vitest";
 
-import { type ClientOptions, SojournClient } from "../src/index";
-import { FakeServer, FakeStorage, KEY, counting, freshBrowser, minted, refusal, refused, settled, unanswered } from "./fake";
+import { type ClientOptions, SojournClient } from "../src/index.js";
+import {
+  FakeServer,
+  FakeStorage,
+  KEY,
+  counting,
+  freshBrowser,
+  minted,
+  refusal,
+  refused,
+  settled,
+  unanswered,
+} from "./fake.js";
 
 freshBrowser();
 
@@ -234,7 +245,11 @@ describe("by header, issued by the server", () => {
   test("one begun anew is not thrown away for an answer that comes late", async () => {
     const { client, server } = visit();
     server.end(await client.start());
-    server.next("POST /call", (answer) => answer(), () => late(() => refusal("session_invalid", 401)));
+    server.next(
+      "POST /call",
+      (answer) => answer(),
+      () => late(() => refusal("session_invalid", 401)),
+    );
     await Promise.all([client.query("cart"), client.query("cart")]);
     expect(server.calls("POST /session")).toHaveLength(2);
     expect(server.sessions).toHaveLength(1);

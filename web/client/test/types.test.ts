@@ -1,8 +1,8 @@
 // Proved by the compiler: `tsc` reads these lines too, and an unneeded @ts-expect-error is an error.
 import { expect, expectTypeOf, test } from "vitest";
 
-import { type Action, type Mutation, type Query, type Session, SojournClient } from "../src/index";
-import { FakeServer, freshBrowser } from "./fake";
+import { type Action, type Mutation, type Query, type Session, SojournClient } from "../src/index.js";
+import { FakeServer, freshBrowser } from "./fake.js";
 
 freshBrowser();
 

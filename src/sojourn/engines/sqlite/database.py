@@ -12,7 +12,7 @@ import apsw
 
 from sojourn import limits
 from sojourn.engines.sqlite import changes, failures
-from sojourn.engines.sqlite.driver import cursor
+from sojourn.engines.sqlite.driver import new_cursor
 from sojourn.engines.sqlite.statements import SCHEMA, query
 from sojourn.errors import IncompatibleError, InvalidError, SojournError
 
@@ -77,7 +77,7 @@ def connect_reader(path: Path, patience: timedelta) -> apsw.Connection:
 
 def identity(connection: apsw.Connection) -> str:
     """Return what tells this store from all others."""
-    return str(cursor(connection).execute(query("identity")).get)
+    return str(new_cursor(connection).execute(query("identity")).get)
 
 
 def _connect(path: Path, flags: int, patience: timedelta = limits.SQLITE_BUSY) -> apsw.Connection:
@@ -102,7 +102,7 @@ def _make_store(connection: apsw.Connection, path: Path) -> None:
     _use_wal(connection, path)
     if not fresh:
         return
-    execute = cursor(connection).execute
+    execute = new_cursor(connection).execute
     execute(query("begin writing"))
     # Under the lock nobody else creates; somebody may have done so just before.
     if _is_fresh(connection, path):
@@ -116,7 +116,7 @@ def _make_store(connection: apsw.Connection, path: Path) -> None:
 
 def _is_fresh(connection: apsw.Connection, path: Path) -> bool:
     """Say whether the file is still empty; refuse one that is neither empty nor a store of this release."""
-    application, version, has_tables = cursor(connection).execute(query("marks")).get
+    application, version, has_tables = new_cursor(connection).execute(query("marks")).get
     if application == APPLICATION_ID:
         if version > SCHEMA_VERSION:
             problem = f"its format is {version}, and this release reads up to {SCHEMA_VERSION}; upgrade sojourn"
@@ -147,4 +147,4 @@ def _use_wal(connection: apsw.Connection, path: Path) -> None:
 
 
 def _pragma(connection: apsw.Connection, text: str) -> Any:  # noqa: ANN401  what a pragma answers depends on it
-    return cursor(connection).execute(f"PRAGMA {text}").get
+    return new_cursor(connection).execute(f"PRAGMA {text}").get

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 import apsw
 
-__all__ = ["Cursor", "Execute", "Rows", "blobs", "cursor", "numbers"]
+__all__ = ["Cursor", "Execute", "Rows", "blobs", "new_cursor", "numbers"]
 
 
 class Rows(Protocol):
@@ -57,8 +57,8 @@ class Cursor(Protocol):
         ...
 
 
-def cursor(connection: apsw.Connection) -> Cursor:
-    """Return a new cursor."""
+def new_cursor(connection: apsw.Connection) -> Cursor:
+    """Return a cursor of the connection."""
     return cast(Cursor, connection.cursor())
 
 

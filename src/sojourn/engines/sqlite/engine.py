@@ -86,7 +86,7 @@ class SqliteEngine:
             BatchRefusedError: the batch was refused and rolled back.
             CorruptError: the file is damaged; nothing was written.
         """
-        return await self._used().writer.submit(lambda unit: unit.apply(batch))
+        return await self._used().writer.submit(lambda work: work.apply(batch))
 
     async def read(self, reads: Reads) -> Snapshot:
         """Read as of one instant: the last commit, of whatever process.
@@ -139,7 +139,7 @@ class SqliteEngine:
             UnavailableError: the file cannot be written for now; nothing was removed.
             CorruptError: the file is damaged; nothing was removed.
         """
-        return await self._used().writer.submit(lambda unit: unit.sweep(limit))
+        return await self._used().writer.submit(lambda work: work.sweep(limit))
 
     def _used(self) -> _Opened:
         if self._opened is None:
@@ -183,13 +183,17 @@ class _Opened:
     async def close(self) -> None:
         """Release everything, when all that was handed over before is done."""
         self._wake()  # whoever waits for changes learns that there will be none
-        await asyncio.get_running_loop().run_in_executor(self.threads, self._release)
-        self.threads.shutdown()
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.threads, self._release)
+        finally:
+            self.threads.shutdown()
 
     def _release(self) -> None:
-        self.reader.close()
-        self.patient_reader.close()
-        self.writer.stop()  # the last connection: closing it copies the log into the database
+        try:
+            self.reader.close()
+            self.patient_reader.close()
+        finally:
+            self.writer.stop()  # the last connection: closing it copies the log into the database
 
 
 async def _open(path: Path, clock: Clock) -> _Opened:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import apsw
 
 from sojourn.engines.sqlite.changes import changes_since
-from sojourn.engines.sqlite.driver import Execute, cursor
+from sojourn.engines.sqlite.driver import Execute, new_cursor
 from sojourn.engines.sqlite.statements import query
 from sojourn.kernel.clock import Clock
 from sojourn.kernel.engine import Changes, Position, RankPage
@@ -46,7 +46,7 @@ class Reader:
         self, connection: apsw.Connection, identity: str, clock: Clock, *, most_bytes: int | None = None
     ) -> None:
         self._connection = connection
-        self._execute = cursor(connection).execute
+        self._execute = new_cursor(connection).execute
         self._identity = identity
         self._clock = clock
         self._most_bytes = most_bytes
@@ -93,7 +93,7 @@ class Reader:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self._connection.close(force=True)
 
     @contextmanager
     def _one_snapshot(self) -> Generator[None, None, None]:
@@ -101,7 +101,8 @@ class Reader:
         try:
             yield
         finally:
-            self._execute(_END)  # also ends a listing that was given up half-way
+            if self._connection.in_transaction:  # some errors have ended it already
+                self._execute(_END)  # this also ends a listing that was given up half-way
 
 
 def read_records(execute: Execute, reads: Reads, now: int, most_bytes: int | None = None) -> Records:

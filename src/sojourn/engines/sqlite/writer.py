@@ -17,7 +17,7 @@ from sojourn import limits
 from sojourn.engines.sqlite import failures
 from sojourn.engines.sqlite.batch import Batch
 from sojourn.engines.sqlite.database import connect_writer
-from sojourn.engines.sqlite.driver import Cursor, cursor
+from sojourn.engines.sqlite.driver import Cursor, new_cursor
 from sojourn.engines.sqlite.statements import query
 from sojourn.engines.sqlite.turn import Turn
 from sojourn.kernel.clock import Clock
@@ -53,7 +53,7 @@ class Writer:
         self._on_change = on_change
         self._turn = Turn(path)
         self._connection: apsw.Connection | None = connection
-        self._cursor = cursor(connection)
+        self._cursor = new_cursor(connection)
         self._tasks: queue.SimpleQueue[tuple[Work, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sojourn-sqlite-writer", daemon=True)
         self._thread.start()
@@ -97,17 +97,17 @@ class Writer:
 
     def _transact(self, work: Work) -> _Answer:
         try:
-            unit = self._begin()
+            cursor = self._begin()
             try:
                 # The clock is read under the lock: nothing that was committed before is in its future.
-                batch = Batch(unit, self._clock.now())
+                batch = Batch(cursor, self._clock.now())
                 result = work(batch)
                 changed = batch.finish()
             except Exception as error:
                 self._roll_back()
                 raise failures.before_commit(error, self._path) from error
             try:
-                unit.execute(_COMMIT)
+                cursor.execute(_COMMIT)
             except apsw.Error as error:
                 self._disconnect()
                 raise failures.at_commit(error, self._path) from error
@@ -119,24 +119,24 @@ class Writer:
         """Take SQLite's lock for writing, in our turn if it can be had."""
         give_up = time.monotonic() + limits.SQLITE_BUSY.total_seconds()
         try:
-            unit = self._connected()
+            cursor = self._connected()
             while True:
                 self._turn.wait()
                 try:
-                    unit.execute(_BEGIN)
+                    cursor.execute(_BEGIN)
                 except apsw.BusyError:
                     if time.monotonic() > give_up:
                         raise
                     time.sleep(limits.SQLITE_TURN_PAUSE_MAX.total_seconds())
                 else:
-                    return unit
+                    return cursor
         except apsw.Error as error:
             raise failures.before_commit(error, self._path) from error
 
     def _connected(self) -> Cursor:
         if self._connection is None:
             self._connection = connect_writer(self._path)
-            self._cursor = cursor(self._connection)
+            self._cursor = new_cursor(self._connection)
         return self._cursor
 
     def _roll_back(self) -> None:

@@ -1,0 +1,109 @@
+"""A small shop: a basket for each session, shelves that all visitors share. `make run` serves it.
+
+Each handler gets the id of the caller's session and works as if it were alone. Cookies, parallel requests, lost answers
+and killed servers are sojourn's business. What the browser gets is in `pages`.
+"""
+
+import os
+import signal
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+import sojourn
+from examples.shop.model import PRODUCTS, Basket, Product, Shelf
+from sojourn import ActionCtx, ApplicationError, Functions, MutationCtx, QueryCtx, SessionId, Sessions
+from sojourn.server import App
+
+store = sojourn.open(os.environ.get("SHOP_STORE", "sqlite:///.run/shop.db"))
+sessions = Sessions(store)
+functions = Functions(sessions)
+baskets = functions.collection("baskets", Basket, by=SessionId)  # one for each session: it lives and ends with it
+shelves = functions.collection("shelves", Shelf, by=str)  # one for each product, shared by all sessions
+
+
+class View(msgspec.Struct, frozen=True):
+    """What the page shows."""
+
+    session: SessionId
+    name: str | None
+    basket: Basket
+    products: dict[str, Product]
+    left: dict[str, int]
+
+
+async def shelf_of(ctx: QueryCtx | MutationCtx, sku: str) -> Shelf:
+    """Return the shelf as it is now; each hour it is full again."""
+    full = Shelf(ctx.now.replace(minute=0, second=0, microsecond=0), PRODUCTS[sku].delivered)
+    shelf = await ctx.db(shelves).get(sku, default=full)
+    return shelf if shelf.delivered_at == full.delivered_at else full
+
+
+@functions.query
+async def view(ctx: QueryCtx, session_id: SessionId) -> View:
+    """Show everything as of one instant."""
+    left = {sku: (await shelf_of(ctx, sku)).left for sku in PRODUCTS}
+    return View(session_id, ctx.session.subject, await ctx.db(baskets).get(session_id), PRODUCTS, left)
+
+
+@functions.mutation
+async def add(ctx: MutationCtx, session_id: SessionId, *, sku: str, count: int = 1) -> Basket:
+    """Put a product into the basket or, with a negative count, take it out."""
+    if sku not in PRODUCTS or abs(count) > 99:  # noqa: PLR2004  more than anybody carries
+        raise ApplicationError("There is no such thing in this shop.")
+    return await ctx.db(baskets).update(session_id, lambda basket: basket.plus(sku, count))
+
+
+@functions.mutation
+async def check_out(ctx: MutationCtx, session_id: SessionId) -> Basket:
+    """Buy what is in the basket, all of it or nothing. Of two who want the last one, one gets it."""
+    basket = await ctx.db(baskets).get(session_id)
+    if not basket.items:
+        raise ApplicationError("Your basket is empty.")
+    for sku, count in basket.items.items():
+        shelf = await shelf_of(ctx, sku)
+        if shelf.left < count:
+            left = f"only {shelf.left}" if shelf.left else "nothing"
+            raise ApplicationError(f"{PRODUCTS[sku].name}: {left} left until the next delivery.", {"sku": sku})
+        await ctx.db(shelves).put(sku, Shelf(shelf.delivered_at, shelf.left - count))
+    return await ctx.db(baskets).update(session_id, Basket.emptied)
+
+
+@functions.mutation
+async def mark(ctx: MutationCtx, session_id: SessionId) -> Basket:
+    """Write, and change nothing else: the page sends a row of these and kills the server in their midst."""
+    return await ctx.db(baskets).update(session_id, Basket.marked)
+
+
+@functions.action
+async def sign_in(ctx: ActionCtx, _: SessionId, *, name: str) -> None:
+    """Give the session a name and a new secret; id and basket stay. There are no passwords in this example."""
+    if not name.strip() or len(name) > 40 or not name.isprintable():  # noqa: PLR2004  more than anybody is called
+        raise ApplicationError("Please give a name of at most 40 letters.")
+    await ctx.rotate(name.strip())
+
+
+@functions.action
+async def signed_in(ctx: ActionCtx, _: SessionId) -> dict[SessionId, datetime | None]:
+    """Tell which sessions go by the caller's name, and since when."""
+    name = ctx.session.subject
+    return {} if name is None else {one.id: one.signed_in_at async for one in sessions.list_for(name)}
+
+
+@functions.action
+async def sign_out_everywhere(ctx: ActionCtx, _: SessionId) -> int:
+    """End every session that goes by the caller's name, this one too, and tell how many those were."""
+    if ctx.session.subject is None:
+        raise ApplicationError("You are not signed in.")
+    return await sessions.revoke_all(ctx.session.subject)
+
+
+@functions.action
+async def kill_server(_: ActionCtx, __: SessionId) -> None:
+    """End this process as a power cut would: no answer, no clean-up. Only pages on this very machine can ask for it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# Without `origins` the server answers to this machine only; `dev` lets the cookie travel over plain HTTP.
+app = App(store, functions=functions, dev=True, pages=Path(__file__).parent / "pages")
