@@ -52,7 +52,7 @@ def begin(url: str, subject: str | None = None, *, label: str | None = None, ago
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty folder to work in, and a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "SOJOURN_STORE"):
+    for name in ("FORCE_COLOR", "PYTHONUNBUFFERED", "SOJOURN_STORE", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path

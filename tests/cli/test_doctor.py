@@ -11,7 +11,8 @@ import pytest
 from sojourn.cli import doctor
 from sojourn.cli.doctor import Check
 from sojourn.engines.memory import MemoryEngine
-from sojourn.kernel import Delete, Engine, Outcome, Put, Reads, Snapshot, Store, SystemClock, Transaction
+from sojourn.errors import UnavailableError
+from sojourn.kernel import Conflict, Delete, Engine, Outcome, Put, Reads, Snapshot, Store, SystemClock, Transaction
 from sojourn.kernel.engine import Description
 from sojourn.testing import FaultyEngine, ManualClock
 
@@ -124,6 +125,22 @@ class Blind(MemoryEngine):
 
     async def read(self, reads: Reads) -> Snapshot:
         return await super().read(Reads(tuple(key._replace(item="elsewhere") for key in reads.keys)))
+
+
+class Balking(MemoryEngine):
+    """Is away when it should refuse."""
+
+    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+        outcomes = await super().commit(batch)
+        if any(isinstance(outcome, Conflict) for outcome in outcomes):
+            raise UnavailableError("away")
+        return outcomes
+
+
+async def test_an_engine_that_is_away_has_not_refused() -> None:
+    """Proves that only a conflict counts as a guard's refusal."""
+    check = (await examined(Balking()))["write"]
+    assert (check.status, check.found) == ("failed", "unavailable: away")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ class Rooms:
 
 async def plain(scope, receive, send): ...
 def two(scope, receive): ...
+class Endpoint:
+    def __init__(self, scope, receive, send): ...
 nothing = None
 """
 
@@ -95,6 +97,7 @@ def test_the_environment_names_a_store_for_want_of_an_application(
         ("shop:app.inner", "APP: shop has no 'app.inner'; its file is {folder}/shop.py"),
         ("shop:nothing", "APP: shop:nothing is not an ASGI application but of type NoneType"),
         ("shop:Rooms", "APP: shop:Rooms is not an ASGI application but a class; name an instance of it"),
+        ("shop:Endpoint", "APP: shop:Endpoint is not an ASGI application but a class; name an instance of it"),
         ("shop:two", "APP: shop:two is not an ASGI application but of type function"),
         ("shopp:app", "APP: there is no module 'shopp'; looked for shopp.py in {folder} and among what is installed"),
         ("shop.bar:app", "APP: there is no module 'shop.bar'; looked for shop/bar.py in {folder} and"),
@@ -143,6 +146,16 @@ def test_the_fault_of_an_application_keeps_its_traceback(folder: Path, run: Run,
     (folder / "broken.py").write_text("app = 1 / 0", encoding="utf-8")
     with pytest.raises(ZeroDivisionError):
         run("serve", "broken:app")
+
+
+def test_an_interrupted_server_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that the interrupt which ends a server comes through as the exit code, and as nothing else."""
+
+    def serve(app: Any, **settings: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving, "serve_on", serve)
+    assert run("serve", "--store", "memory:") == (130, "", "")
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "1000000000"])

@@ -66,6 +66,13 @@ def test_a_list_fits_the_terminal(url: str, run: Run, subject: str) -> None:
     assert subject[:4] in row
 
 
+def test_ids_are_whole_on_the_narrowest_terminal(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that whatever else has no room, an id can be copied from the list."""
+    token = begin(url, "ada", label="Firefox")
+    monkeypatch.setenv("COLUMNS", "30")
+    assert run("sessions", "list").out.splitlines()[1].split()[0] == public(token)
+
+
 def test_a_list_can_be_cut_to_a_subject_and_a_number(url: str, run: Run) -> None:
     """Proves that --subject and --limit leave the others out, and that the list says when there are more."""
     tokens = [begin(url, "ada") for _ in range(3)]

@@ -80,7 +80,7 @@ async def checks(store: Store) -> AsyncGenerator[Check, None]:
         return
     try:
         took = _ms(time.perf_counter() - begun)
-        yield Check("open", "ok", f"opened in {took:g} ms", figures={"took_ms": took})
+        yield Check("open", "ok", f"opened in {took:.2f} ms", figures={"took_ms": took})
         for name, check in _CHECKS:
             try:
                 yield await check(store)
@@ -141,7 +141,7 @@ async def _latency(store: Store) -> Check:
         await store.commit(Transaction(ids.new(), writes=(Put(key, b"", ttl=_LIFE),)))
         taken.append(_ms(time.perf_counter() - begun))
     await store.commit(Transaction(writes=(Delete(key),)))
-    found = f"median {median(taken):g} ms, from {min(taken):g} to {max(taken):g} ms, of {COMMITS}"
+    found = f"median {median(taken):.2f} ms, from {min(taken):.2f} to {max(taken):.2f} ms, of {COMMITS}"
     figures: dict[str, float | str] = {"median_ms": median(taken), "least_ms": min(taken), "most_ms": max(taken)}
     return Check("commit", "ok", found, figures=figures)
 

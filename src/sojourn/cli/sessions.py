@@ -194,9 +194,15 @@ def _confirm(url: str | None) -> None:
     """
     if not sys.stdin.isatty():
         raise InvalidError("everything", "there is no terminal to ask at; add --yes if you mean it")
-    sys.stderr.write(f"End every session in {shown(url or '')}, so that everybody has to sign in again? [y/N] ")
+    sys.stderr.write(f"End every session in {shown(url or '')}? [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        if not answer:  # Ctrl-C and Ctrl-D leave the cursor behind the question
+            sys.stderr.write("\n")
+    if answer.strip().lower() not in {"y", "yes"}:
         raise InvalidError("everything", "the answer was not yes; nothing was revoked")
 
 

@@ -42,35 +42,48 @@ def transaction_bytes(transaction: Transaction) -> int:
     guards, writes = transaction.guards, transaction.writes
     _check_most("guards of a transaction", len(guards), limits.TRANSACTION_GUARDS, "guards")
     _check_most("writes of a transaction", len(writes), limits.TRANSACTION_WRITES, "writes")
+    names = _Names()
     size = 0
     for guard in guards:
-        size += _guard_bytes(guard)
+        size += _guard_bytes(guard, names)
     written = set[Key]()
     for write in writes:
-        size += _write_bytes(write, transaction)
+        size += _write_bytes(write, transaction, names)
         if not isinstance(write, Append | DeleteSpan):
             if write.key in written:
                 raise InvalidError("writes", f"{_shown(write.key)} is written twice; one transaction writes a key once")
             written.add(write.key)
     if transaction.reads.keys or transaction.reads.spans:
-        size += check_reads(transaction.reads)
+        size += _reads_bytes(transaction.reads, names)
     _check_most("transaction", size, limits.TRANSACTION_BYTES, "bytes")
     if transaction.id is not None and len(transaction.id) != 16:  # noqa: PLR2004  documented on TransactionId
         raise InvalidError("id", "a transaction id has 16 bytes; make it with ids.new()")
     return size
 
 
-def check_reads(reads: Reads) -> int:
-    """Check keys and spans to read, and return the bytes of their names.
+def check_reads(reads: Reads) -> None:
+    """Check keys and spans to read.
 
     Raises:
         LimitError: too many, or a page beyond `limits.PAGE_MAX`.
         InvalidError: a key or bound cannot be stored everywhere.
     """
+    _reads_bytes(reads, _Names())
+
+
+class _Names(dict[Key, int]):
+    """The bytes of each key's name; one that stands in guard, write and read is checked once."""
+
+    def __missing__(self, key: Key) -> int:
+        size = self[key] = _key_bytes(key)
+        return size
+
+
+def _reads_bytes(reads: Reads, names: _Names) -> int:
     _check_most("reads", len(reads.keys) + len(reads.spans), limits.TRANSACTION_READS, "keys and spans")
     size = 0
     for key in reads.keys:
-        size += _key_bytes(key)
+        size += names[key]
     for span in reads.spans:
         size += _span_bytes(span)
         _check_page(span.limit)
@@ -105,16 +118,16 @@ def check_scope(scope: Key | Span | Space) -> None:
         _text_bytes("space", scope.name, limits.SPACE_BYTES)
 
 
-def _guard_bytes(guard: Guard) -> int:
+def _guard_bytes(guard: Guard, names: _Names) -> int:
     if isinstance(guard, SpanIs):
         _check_most("guarded span", guard.count, limits.SPAN_GUARD_RECORDS, "records")
         return _span_bytes(guard.span)
     if isinstance(guard, RankAtMost):
         _check_number("rank", guard.rank)
-    return _key_bytes(guard.key)
+    return names[guard.key]
 
 
-def _write_bytes(write: Write, transaction: Transaction) -> int:
+def _write_bytes(write: Write, transaction: Transaction, names: _Names) -> int:
     if isinstance(write, DeleteSpan):
         _check_most("deleted span", write.at_most, limits.DELETE_SPAN_RECORDS, "records")
         if write.at_most < 1:
@@ -127,14 +140,14 @@ def _write_bytes(write: Write, transaction: Transaction) -> int:
         size = _key_bytes(Key(write.space, write.partition, write.prefix), spare=_APPENDED_BYTES)
         return size + _value_bytes(write.value)
     if isinstance(write, Delete):
-        return _key_bytes(write.key)
+        return names[write.key]
     rank = write.rank
     if rank is not None and rank is not UNSET:
         _check_number("rank", rank)
     _check_ttl(write.ttl)
     if isinstance(write, Touch):
-        return _key_bytes(write.key)
-    return _key_bytes(write.key) + _value_bytes(write.value)
+        return names[write.key]
+    return names[write.key] + _value_bytes(write.value)
 
 
 def _value_bytes(value: bytes) -> int:

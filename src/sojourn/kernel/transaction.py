@@ -284,21 +284,22 @@ def applied(
 
     A result that is `found` itself says that nothing changed. A changed revision says that the write drew one.
     """
-    match write:
-        case Delete():
-            return None
-        case Touch(rank=rank, ttl=ttl) | Ensure(rank=rank, ttl=ttl) if found is not None:
-            new_rank = found.rank if rank is UNSET else None if rank is None else instant(rank, now)
-            new_expiry = found.expires_at if ttl is UNSET else expiry(ttl, now)
-            if new_rank == found.rank and new_expiry == found.expires_at:
+    if not isinstance(write, Put):  # the commonest write needs none of the questions below
+        match write:
+            case Delete():
+                return None
+            case Touch(rank=rank, ttl=ttl) | Ensure(rank=rank, ttl=ttl) if found is not None:
+                new_rank = found.rank if rank is UNSET else None if rank is None else instant(rank, now)
+                new_expiry = found.expires_at if ttl is UNSET else expiry(ttl, now)
+                if new_rank == found.rank and new_expiry == found.expires_at:
+                    return found
+                return msgspec.structs.replace(found, rank=new_rank, expires_at=new_expiry)
+            case Touch():
+                return None
+            case Create() if found is not None:
                 return found
-            return msgspec.structs.replace(found, rank=new_rank, expires_at=new_expiry)
-        case Touch():
-            return None
-        case Create() if found is not None:
-            return found
-        case Put() | Create() | Ensure():
-            pass
+            case Create() | Ensure():
+                pass
     rank, ttl = write.rank, write.ttl
     return Record(
         write.key,

@@ -125,10 +125,8 @@ async def test_the_log_keeps_a_number_of_rows(
 
 async def test_revisions_go_on_when_all_else_is_forgotten(engine: SqliteEngine, clock: WitnessClock) -> None:
     """The log's newest row holds the counter; it outlives the records, the receipts and its own keys."""
-    for _ in range(3):
-        (last,) = await engine.commit(
-            [Transaction(ids.new(), writes=(Append("s", "p", "", b"", ttl=limits.LEASE_TTL),))]
-        )
+    appended = [Append("s", "p", "", b"", ttl=limits.LEASE_TTL) for _ in range(3)]
+    *_, last = [(await engine.commit([Transaction(ids.new(), writes=(append,))]))[0] for append in appended]
     clock.advance(limits.RECEIPT_KEEP)
     swept = await engine.sweep(100)
     assert (swept.expired, swept.log_rows, swept.receipts, swept.more) == (3, 3, 3, False)

@@ -25,7 +25,7 @@ def test_every_statement_finds_its_rows_by_an_index(name: str, path: Path) -> No
     connection = prepare(path)
     cursor = connection.cursor()
     cursor.execute(f"EXPLAIN QUERY PLAN {query(name)}", (None,) * parameters(name))
-    steps = [detail for *_, detail in cursor.fetchall()]
+    steps = [str(detail) for *_, detail in cursor.fetchall()]
     connection.close()
     walked = {step.split()[1] for step in steps if step.startswith("SCAN")}
     assert walked - SMALL <= ({"log"} if name == "newest" else set())  # its last row, from the end

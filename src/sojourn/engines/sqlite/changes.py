@@ -6,7 +6,7 @@ nothing after it has been trimmed, so one statement both proves that and answers
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ _TRIM = query("trim log")
 
 _KEEP_MS = limits.CHANGE_LOG_KEEP // timedelta(milliseconds=1)
 
-# Digits of the greatest row number that SQLite can hold.
+# All numbers of so many digits fit a row number of SQLite.
 _POSITION_DIGITS = 18
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -47,9 +47,9 @@ def head(execute: Execute) -> Head:
     return Head(*execute(_NEWEST).get)
 
 
-def append(execute: Execute, at: Head, now: int, keys: Iterable[Key]) -> None:
+def append(execute: Execute, at: Head, now: int, keys: Sequence[Key]) -> None:
     """Add the row that is to be the head."""
-    execute(_APPEND, (at.position, now, at.revision, _encode(list(keys))))
+    execute(_APPEND, (at.position, now, at.revision, _encode(keys)))
 
 
 def trim(execute: Execute, now: int, limit: int) -> int:
@@ -69,20 +69,15 @@ def changes_since(execute: Execute, identity: str, since: Position | None) -> Ch
     start = _row(identity, since)
     if start is None:
         return Changes(f"{identity}-{head(execute).position}", gap=since is not None)
-    keys = set[Key]()
-    reached = None
-    for position, packed in execute(_SINCE, (start,)):
-        if position == start:
-            reached = start
-        elif reached is None:
-            break
-        else:
-            reached = position
-            keys.update(_decode(packed))
-            if len(keys) >= limits.SQLITE_LOG_KEYS:
-                break
-    if reached is None:
+    rows = iter(execute(_SINCE, (start,)))
+    if next(rows, (None,))[0] != start:
         return Changes(f"{identity}-{head(execute).position}", gap=True)
+    reached, keys = start, set[Key]()
+    for position, packed in rows:
+        reached = position
+        keys.update(_decode(packed))
+        if len(keys) >= limits.SQLITE_LOG_KEYS:
+            break
     return Changes(f"{identity}-{reached}", frozenset(keys))
 
 

@@ -1,0 +1,141 @@
+"""The example's functions, in this process."""
+
+import asyncio
+import functools
+import importlib
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from types import ModuleType
+
+import pytest
+
+import sojourn
+from sojourn.errors import ApplicationError, InvalidError, SessionRevokedError
+from sojourn.functions import Bound
+from sojourn.sessions import Session
+from sojourn.testing import ManualClock
+
+
+@pytest.fixture
+async def shop(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> AsyncGenerator[ModuleType]:
+    """The module as it is, over a store of its own that goes by the clock of the test."""
+    monkeypatch.setenv("SHOP_STORE", "memory:")
+    monkeypatch.setattr(sojourn, "open", functools.partial(sojourn.open, clock=clock))
+    monkeypatch.delitem(sys.modules, "examples.shop", raising=False)
+    module = importlib.import_module("examples.shop")
+    async with module.store:
+        yield module
+
+
+@pytest.fixture
+def bound(shop: ModuleType) -> Bound:
+    return shop.functions.bind(shop.store)  # type: ignore[no-any-return]  # a module imported by name has no types
+
+
+async def issue(shop: ModuleType, name: str | None = None) -> Session:
+    return (await shop.sessions.issue(name)).session  # type: ignore[no-any-return]
+
+
+async def test_of_two_buyers_one_gets_the_last_one(shop: ModuleType, bound: Bound) -> None:
+    """Proves that two who check out at once cannot both have it, and that the loser keeps the basket."""
+    buyers = [await issue(shop), await issue(shop)]
+    for buyer in buyers:
+        await bound.run(shop.add, session=buyer, sku="lantern")
+    ends = await asyncio.gather(*(bound.run(shop.check_out, session=buyer) for buyer in buyers), return_exceptions=True)
+    lost = [end for end in ends if isinstance(end, ApplicationError)]
+    assert [str(end) for end in lost] == ["Storm lantern: nothing left until the next delivery."]
+    held = [(await bound.run(shop.view, session=buyer)).basket.items for buyer in buyers]
+    assert sorted(held, key=len) == [{}, {"lantern": 1}]
+
+
+async def test_an_order_that_cannot_be_filled_takes_nothing(shop: ModuleType, bound: Bound) -> None:
+    """Proves that a checkout is one transaction: what it had taken before it was refused stands on the shelf again."""
+    buyer = await issue(shop)
+    await bound.run(shop.add, session=buyer, sku="pears", count=3)
+    await bound.run(shop.add, session=buyer, sku="lantern", count=2)
+    with pytest.raises(ApplicationError, match="only 1 left"):
+        await bound.run(shop.check_out, session=buyer)
+    seen = await bound.run(shop.view, session=buyer)
+    assert (seen.left["pears"], seen.left["lantern"]) == (60, 1)
+
+
+async def test_each_hour_the_shelves_are_full_again(shop: ModuleType, bound: Bound, clock: ManualClock) -> None:
+    """Proves that the example never runs dry."""
+    buyer = await issue(shop)
+
+    async def left() -> int:
+        return int((await bound.run(shop.view, session=buyer)).left["lantern"])
+
+    await bound.run(shop.add, session=buyer, sku="lantern")
+    await bound.run(shop.check_out, session=buyer)
+    assert await left() == 0
+    clock.advance(timedelta(hours=1))
+    assert await left() == 1
+
+
+async def test_parallel_changes_of_one_basket_all_count(shop: ModuleType, bound: Bound) -> None:
+    """Proves that no click is lost to another, and that the basket tells how many writes there were."""
+    buyer = await issue(shop)
+    await asyncio.gather(*(bound.run(shop.add, session=buyer, sku="mug") for _ in range(30)))
+    await asyncio.gather(*(bound.run(shop.mark, session=buyer) for _ in range(10)))
+    basket = await bound.run(shop.add, session=buyer, sku="mug", count=-40)
+    assert (basket.items, basket.writes) == ({}, 41)
+
+
+async def test_a_repeated_request_counts_once(shop: ModuleType, bound: Bound) -> None:
+    """Proves what the page's kill button relies on."""
+    buyer = await issue(shop)
+    first = await bound.run(shop.add, session=buyer, request_id="again", sku="map")
+    assert await bound.run(shop.add, session=buyer, request_id="again", sku="map") == first
+    assert (await bound.run(shop.view, session=buyer)).basket == first
+
+
+async def test_signing_out_everywhere_ends_the_sessions_of_one_name(shop: ModuleType, bound: Bound) -> None:
+    """Proves that the caller's session goes too, and that of another name stays."""
+    here, there, other = await issue(shop, "ada"), await issue(shop, "ada"), await issue(shop, "grace")
+    assert set(await bound.run(shop.signed_in, session=here)) == {here.id, there.id}
+    assert await bound.run(shop.sign_out_everywhere, session=here) == 2
+    for gone in (here, there):
+        with pytest.raises(SessionRevokedError):
+            await bound.run(shop.mark, session=gone)
+    await bound.run(shop.mark, session=other)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "sentence"),
+    [
+        ("add", {"sku": "yacht"}, "There is no such thing in this shop."),
+        ("add", {"sku": "mug", "count": 100}, "There is no such thing in this shop."),
+        ("check_out", {}, "Your basket is empty."),
+        ("sign_in", {"name": "  "}, "Please give a name of at most 40 letters."),
+        ("sign_in", {"name": "x" * 41}, "Please give a name of at most 40 letters."),
+        ("sign_in", {"name": "a\x07b"}, "Please give a name of at most 40 letters."),
+        ("sign_out_everywhere", {}, "You are not signed in."),
+    ],
+)
+async def test_a_refusal_is_a_sentence(
+    shop: ModuleType, bound: Bound, function: str, arguments: dict[str, object], sentence: str
+) -> None:
+    """Proves that what the page shows of a refusal can be read."""
+    visitor = await issue(shop)
+    with pytest.raises(ApplicationError) as refused:
+        await bound.run(getattr(shop, function), session=visitor, **arguments)
+    assert str(refused.value) == sentence
+
+
+async def test_a_number_must_be_a_number(shop: ModuleType, bound: Bound) -> None:
+    """Proves that arguments are checked against the annotations, before anything is written."""
+    with pytest.raises(InvalidError, match="count"):
+        await bound.run(shop.add, session=await issue(shop), sku="mug", count="2")
+
+
+async def test_kill_server_kills_this_very_process(
+    shop: ModuleType, bound: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the signal is the one that no process can catch."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(shop.os, "kill", lambda process, how: sent.append((process, how)))
+    await bound.run(shop.kill_server, session=await issue(shop))
+    assert sent == [(shop.os.getpid(), signal.SIGKILL)]
