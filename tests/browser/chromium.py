@@ -32,7 +32,13 @@ def chromium() -> str | None:
     """
     with (Path(tempfile.gettempdir()) / f"sojourn-chromium-{os.getuid()}.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # several workers may miss it at once
-        return found() or (by_apt() if os.geteuid() == 0 and shutil.which("apt-get") else by_playwright())
+        if found() is None:
+            if os.geteuid() == 0 and shutil.which("apt-get"):
+                run("apt-get", "update", "-qq")
+                run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium")
+            else:
+                run(sys.executable, "-m", "playwright", "install", "chromium")
+        return found()
 
 
 def found() -> str | None:
@@ -40,20 +46,12 @@ def found() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def by_apt() -> str | None:
-    """Install the one of Debian, as root."""
-    run("apt-get", "update", "-qq")
-    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium")
-    return found()
-
-
-def by_playwright() -> None:
-    """Let playwright fetch one into its own cache; it returns at once when it is there."""
-    run(sys.executable, "-m", "playwright", "install", "chromium")
-
-
 def run(*command: str) -> None:
-    """Run a command that installs."""
+    """Run a command that installs; it does nothing when that was done before.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     done = subprocess.run(
         command,
         capture_output=True,

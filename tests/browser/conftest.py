@@ -8,12 +8,22 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Response,
+    async_playwright,
+    expect,
+)
 
 from tests.browser.chromium import FLAGS, chromium
 
@@ -64,8 +74,8 @@ class Shop:
         """Kill both, so that nothing starts it again."""
         assert self._keeper is not None
         self._keeper.kill()
-        await self._keeper.wait()
         self.kill_server()
+        await self._keeper.wait()
 
     async def close(self) -> int:
         """Ask it to stop, and return its exit code."""
@@ -84,8 +94,8 @@ class Visitor:
         self.troubles: list[str] = []
         context.on("console", self._hear)
         context.on("weberror", lambda error: self.troubles.append(f"uncaught: {error.error}"))
-        context.on("response", lambda answer: answer.ok or self.troubles.append(f"{answer.status} {answer.url}"))
         context.on("requestfailed", lambda request: self.troubles.append(f"{request.failure} {request.url}"))
+        context.on("response", self._look)
 
     async def tab(self) -> Page:
         """Open the shop in another tab."""
@@ -104,6 +114,10 @@ class Visitor:
         # A tab that is reloaded or closed gives up what it is just asking for.
         allowed = (*expected, re.compile("ERR_ABORTED"))
         return [trouble for trouble in self.troubles if not any(one.search(trouble) for one in allowed)]
+
+    def _look(self, answer: Response) -> None:
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            self.troubles.append(f"{answer.status} {answer.url}")
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:

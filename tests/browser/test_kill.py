@@ -44,15 +44,13 @@ async def test_a_write_waits_for_the_server_to_be_started_again(mortal_shop: Sho
 
 @pytest.mark.row("F-C60")
 async def test_the_kill_button_loses_and_doubles_nothing_under_load(mortal_shop: Shop, visit: Visit) -> None:
-    """Proves the promise on the page: clicks go on while the server dies and comes back, and every one counts once."""
+    """Proves the promise on the page: clicks go on while the server dies and comes back; each counts once."""
     visitor = await visit(mortal_shop)
     page, other = await visitor.tab(), await visitor.tab()
     await add(page, "Two pears", 5)
     await settled(page, 5)
     await page.get_by_role("button", name="Kill the server").click()
-    await add(page, "Two pears", 10)
-    await expect(page.locator("#dots .doubtful")).to_be_visible()
-    await add(page, "Two pears", 10)
+    await add(page, "Two pears", 20)
     await expect(page.locator("#verdict")).to_contain_text("Nothing lost, nothing doubled")
     before = await page.locator("#before").inner_text()
     assert 5 < int(before) < 65

@@ -115,7 +115,8 @@ def test_a_session_is_shown_with_its_states(url: str, run: Run) -> None:
     out = run("sessions", "show", public(token)).out
     facts = dict(line.split("  ", 1) for line in out.splitlines()[:7])
     assert facts["id"].strip() == public(token)
-    assert [facts[name].strip() for name in ("subject", "label", "signed in")] == ["ada", "Firefox", "none"]
+    assert [facts[name].strip() for name in ("subject", "label")] == ["ada", "Firefox"]
+    assert facts["signed in"].strip() == facts["begun"].strip(), "it began with its subject"
     assert "UTC, in 14 d" in facts["absolute limit"]
     rows = [line.split() for line in out.splitlines()[8:]]
     assert [row[0] for row in rows] == ["state", "cart", "notes"]

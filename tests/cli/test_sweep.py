@@ -1,7 +1,9 @@
 """`sojourn sweep`: what has expired is removed, and summed up."""
 
 import json
+import sys
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 
@@ -30,7 +32,14 @@ def test_a_bar_shows_on_a_terminal_only(url: str, run: Run, monkeypatch: pytest.
     """Proves that the bar is drawn on the standard error output of a terminal, and never mixes with the JSON."""
     begin(url, ago=timedelta(days=20))
     assert run("sweep").err == ""
-    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    begin(url, ago=timedelta(days=20))
     ran = run("sweep", "--json")
-    assert "removed" in ran.err
-    assert list(json.loads(ran.out)) == KEYS
+    assert isinstance(sys.stderr, Terminal)
+    assert " removed" in sys.stderr.getvalue()
+    assert json.loads(ran.out)["records"] > 0

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -63,11 +64,11 @@ async def test_an_order_that_cannot_be_filled_takes_nothing(shop: ModuleType, bo
 
 async def test_each_hour_the_shelves_are_full_again(shop: ModuleType, bound: Bound, clock: ManualClock) -> None:
     """Proves that the example never runs dry."""
-    buyer = await issue(shop)
 
     async def left() -> int:
-        return int((await bound.run(shop.view, session=buyer)).left["lantern"])
+        return int((await bound.run(shop.view, session=await issue(shop))).left["lantern"])
 
+    buyer = await issue(shop)
     await bound.run(shop.add, session=buyer, sku="lantern")
     await bound.run(shop.check_out, session=buyer)
     assert await left() == 0
@@ -116,7 +117,7 @@ async def test_signing_out_everywhere_ends_the_sessions_of_one_name(shop: Module
     ],
 )
 async def test_a_refusal_is_a_sentence(
-    shop: ModuleType, bound: Bound, function: str, arguments: dict[str, object], sentence: str
+    shop: ModuleType, bound: Bound, function: str, arguments: dict[str, Any], sentence: str
 ) -> None:
     """Proves that what the page shows of a refusal can be read."""
     visitor = await issue(shop)

@@ -21,7 +21,7 @@ from sojourn.errors import (
     SessionRevokedError,
     SessionUnknownError,
 )
-from sojourn.functions import ActionCtx, Call, Functions, Kind, MutationCtx, QueryCtx, run_session_functions
+from sojourn.functions import ActionCtx, Call, Functions, Kind, MutationCtx, Presented, QueryCtx, run_session_functions
 from sojourn.kernel import Reads, Store
 from sojourn.sessions import Session, SessionId, Sessions
 from sojourn.testing import ManualClock
@@ -262,12 +262,37 @@ async def test_signing_in_from_an_action_needs_the_callers_token(shop: Shop) -> 
 
     issued = await shop.sessions.issue()
     bound = shop.bind()
-    answer = await bound.answer(Call(sign_in, issued.session, b'{"name": "ada"}', token=issued.token))
-    assert answer.issued is not None
-    assert (await shop.sessions.resolve(answer.issued.token)).subject == "ada"
+    presented = Presented(issued.token)
+    await bound.answer(Call(sign_in, issued.session, b'{"name": "ada"}', presented=presented))
+    assert presented.issued is not None
+    assert (await shop.sessions.resolve(presented.issued.token)).subject == "ada"
     assert await shop.sessions.find(issued.token) is None
     with pytest.raises(CapabilityError, match="token"):
-        await bound.run(sign_in, session=issued.session, name="ada")
+        await bound.run(sign_in, session=presented.issued.session, name="ada")
+
+
+@pytest.mark.row("P-R3")
+async def test_a_query_for_a_session_that_has_ended_is_refused(shop: Shop, session: Session, echo: Any) -> None:
+    await shop.sessions.revoke(session.id)
+    with pytest.raises(SessionRevokedError):
+        await shop.bind().run(echo, session=session, text="a")
+
+
+async def test_a_call_in_this_process_sees_the_time_of_the_call(
+    shop: Shop, session: Session, clock: ManualClock
+) -> None:
+    @shop.functions.query
+    async def now(ctx: QueryCtx, session_id: SessionId) -> datetime:
+        return ctx.now
+
+    first = await shop.bind().run(now, session=session)
+    clock.advance(timedelta(minutes=5))
+    assert await shop.bind().run(now, session=session) - first == timedelta(minutes=5)
+
+
+async def test_only_a_mutation_takes_a_request_id(shop: Shop, session: Session, echo: Any) -> None:
+    with pytest.raises(InvalidError, match="only a mutation"):
+        await shop.bind().run(echo, session=session, request_id="r1", text="a")
 
 
 @pytest.mark.row("P-R3")
@@ -284,7 +309,8 @@ async def test_a_mutation_for_a_revoked_session_writes_nothing(shop: Shop, sessi
 
     with pytest.raises(SessionRevokedError):
         await shop.bind().run(add, session=session)
-    assert await shop.bind().run(stock, session=session) == 0
+    other = (await shop.sessions.issue()).session
+    assert await shop.bind().run(stock, session=other) == 0
 
 
 async def test_what_a_session_keeps_in_a_collection_ends_with_it(shop: Shop, store: Store) -> None:
@@ -295,6 +321,19 @@ async def test_what_a_session_keeps_in_a_collection_ends_with_it(shop: Shop, sto
     session = (await shop.sessions.issue()).session
     await shop.bind().run(add, session=session)
     await shop.sessions.revoke(session.id)
+    assert (await store.read(Reads((shop.carts.key(session.id),)))).records.keys == (None,)
+
+
+async def test_a_process_that_knows_no_collection_ends_them_all_the_same(shop: Shop, store: Store) -> None:
+    """The command line revokes without importing the application; the store tells it what sessions own."""
+
+    @shop.functions.mutation
+    async def add(ctx: MutationCtx, session_id: SessionId) -> None:
+        await ctx.db(shop.carts).put(session_id, Cart(("book",)))
+
+    session = (await shop.sessions.issue()).session
+    await shop.bind().run(add, session=session)
+    assert await Sessions(store).revoke(session.id)
     assert (await store.read(Reads((shop.carts.key(session.id),)))).records.keys == (None,)
 
 

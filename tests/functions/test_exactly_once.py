@@ -92,9 +92,7 @@ async def test_a_request_id_used_for_another_call_is_refused(store: Store) -> No
     with pytest.raises(RequestReusedError):
         await bound.run(add, session=session, request_id="r1", by=3)
     assert await bound.run(total, session=session) == 2
-    assert (await bound.answer(Call(add, session, b'{ "by" : 2 }', "r1"))).result == b"2", (
-        "spelled otherwise, it is the same"
-    )
+    assert await bound.answer(Call(add, session, b'{ "by" : 2 }', "r1")) == b"2", "spelled otherwise, it is the same"
 
 
 async def test_requests_of_two_sessions_have_nothing_to_do_with_each_other(store: Store) -> None:
@@ -160,3 +158,15 @@ async def test_conflicts_beyond_the_budget_are_one_error_and_nothing_is_written(
         with pytest.raises(sojourn.ConflictError):
             await shop.bind().run(outrun, session=session)
     assert await shop.bind().run(restock, session=session) == limits.RUN_ATTEMPTS + 1
+
+
+@pytest.mark.row("F-C60")
+@pytest.mark.parametrize("result", [None, [None], {"a": None, "b": "null"}], ids=["none", "in a list", "in an object"])
+async def test_a_result_with_nothing_in_it_is_kept_by_its_request(shop: Shop, session: Session, result: Any) -> None:
+    @shop.functions.mutation
+    async def give(ctx: MutationCtx, session_id: SessionId) -> Any:
+        await ctx.db(shop.stock).update("book", lambda stock: stock + 1)
+        return result
+
+    for _ in range(2):
+        assert await shop.bind().run(give, session=session, request_id="r1") == result

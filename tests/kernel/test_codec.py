@@ -101,3 +101,11 @@ def test_bytes_that_cannot_be_understood_are_one_error(data: bytes) -> None:
 def test_a_type_that_json_cannot_give_back_is_refused_by_name() -> None:
     with pytest.raises(InvalidError, match="type"):
         codec(Struct | Data)  # type: ignore[arg-type]  # two objects that nothing tells apart
+
+
+def test_json_text_inside_a_value_is_kept_as_it_is() -> None:
+    class Envelope(msgspec.Struct):
+        inner: msgspec.Raw
+
+    kept = codec(Envelope).decode(codec(Envelope).encode(Envelope(msgspec.Raw(b'{"a":null}'))))
+    assert bytes(kept.inner) == b'{"a":null}'

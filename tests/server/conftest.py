@@ -48,6 +48,11 @@ def make_functions(sessions: Sessions) -> Functions:
     async def sign_in(ctx: ActionCtx, session_id: SessionId, *, name: str) -> str | None:
         return (await ctx.rotate(name)).subject
 
+    @functions.action
+    async def sign_in_and_fail(ctx: ActionCtx, session_id: SessionId, *, name: str) -> None:
+        await ctx.rotate(name)
+        raise ApplicationError("too late")
+
     return functions
 
 

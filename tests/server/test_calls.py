@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 
 from sojourn import limits
 from sojourn.engines.memory import MemoryEngine
-from sojourn.errors import UnavailableError
+from sojourn.errors import InvalidError, UnavailableError
 from sojourn.kernel import Outcome, Reads, Snapshot, Store, Transaction
 from sojourn.server import App
 from sojourn.sessions import Sessions
@@ -269,3 +270,24 @@ async def test_the_answer_is_json_that_any_program_reads(client: httpx.AsyncClie
     answer = await call(client, "query", "total")
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.text) == {"result": 0}
+
+
+async def test_files_are_handed_out_and_a_missing_one_is_no_fault(browse: Browse, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<title>shop</title>")
+    client = await browse(pages=tmp_path)
+    assert "shop" in (await client.get("/")).text
+    missing = await client.get("/favicon.ico")
+    assert (missing.status_code, error(missing)["code"]) == (404, "route_unknown")
+    with pytest.raises(InvalidError, match="pages"):
+        await browse(pages=tmp_path / "no such folder")
+
+
+async def test_health_answers_under_any_name(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/health", headers={"host": "10.0.0.7"})).status_code == 200
+    assert (await client.get("/session", headers={"host": "10.0.0.7"})).status_code == 403
+
+
+async def test_a_new_token_goes_out_even_when_the_action_fails_after_signing_in(client: httpx.AsyncClient) -> None:
+    failed = await call(client, "action", "sign_in_and_fail", arguments={"name": "ada"})
+    assert failed.status_code == 422
+    assert (await client.get("/session")).json()["session"]["subject"] == "ada"

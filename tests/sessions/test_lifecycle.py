@@ -278,6 +278,21 @@ async def test_a_session_being_issued_does_not_escape_signing_out_everywhere(ses
     assert [session async for session in sessions.list_for("ada")] == []
 
 
+@pytest.mark.row("P-R9")
+async def test_a_sign_in_beside_signing_out_everywhere_is_found_the_next_time(sessions: Sessions) -> None:
+    """The sign-in has written its index and not yet its session: `revoke_all` leaves the index where it is."""
+    issued = await sessions.issue()
+
+    async def sign_in(tx: Attempt) -> None:
+        await sessions.rotate(issued.token, subject="ada", tx=tx)
+        assert await sessions.revoke_all("ada") == 0
+
+    await sessions.store.run(sign_in)
+    assert [session.id async for session in sessions.list_for("ada")] == [issued.session.id]
+    assert await sessions.revoke_all("ada") == 1
+    assert [record async for record in sessions.store.scan(layout.subjects("ada"))] == []
+
+
 async def test_the_index_is_believed_only_when_the_session_agrees(sessions: Sessions) -> None:
     """A session that went from one subject to another is not ended, nor listed, for the first."""
     issued = await sessions.issue("ada")

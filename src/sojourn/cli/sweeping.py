@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -11,9 +12,6 @@ from sojourn.cli import output
 from sojourn.cli.stores import existing
 from sojourn.kernel import Store
 from sojourn.sessions import Sessions
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 __all__ = ["Sums", "sweep"]
 
@@ -31,23 +29,21 @@ async def sweep(url: str | None, *, as_json: bool) -> None:
     """Sweep until nothing is left to do, showing how far it is, and print the sums."""
     total = Sums()
     async with existing(url) as store:
-        with _progress() as progress:
-            # How much there is, nobody knows before: a bar without an end, and what was removed so far.
-            task = progress.add_task("sweeping", total=None, removed=0)
+        with _bar() as show:
             async for step in _steps(store):
                 total = _sum(total, step)
-                progress.update(task, removed=sum(msgspec.structs.astuple(total)))
+                show(sum(msgspec.structs.astuple(total)))
     if as_json:
         output.document(total)
-    else:
-        output.facts(
-            (
-                ("idle sessions ended", f"{total.sessions:,}"),
-                ("expired records removed", f"{total.records:,}"),
-                ("old receipts removed", f"{total.receipts:,}"),
-                ("old log rows removed", f"{total.log_rows:,}"),
-            )
+        return
+    output.facts(
+        (
+            ("idle sessions ended", f"{total.sessions:,}"),
+            ("expired records removed", f"{total.records:,}"),
+            ("old receipts removed", f"{total.receipts:,}"),
+            ("old log rows removed", f"{total.log_rows:,}"),
         )
+    )
 
 
 async def _steps(store: Store) -> AsyncIterator[Sums]:
@@ -65,16 +61,17 @@ def _sum(one: Sums, other: Sums) -> Sums:
     return Sums(*map(sum, zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)))
 
 
-def _progress() -> Progress:
+@contextmanager
+def _bar() -> Iterator[Callable[[int], None]]:
+    """Give what shows how much was removed so far: a bar on a terminal, nothing anywhere else."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415  slow to import
 
-    console = output.console(stderr=True)
-    return Progress(
-        TextColumn("sweeping"),
-        BarColumn(),
-        TextColumn("{task.fields[removed]:,} removed"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    removed = TextColumn("{task.fields[removed]:,} removed")
+    columns = TextColumn("sweeping"), BarColumn(), removed, TimeElapsedColumn()
+    with Progress(*columns, console=output.console(stderr=True), transient=True) as progress:
+        # How much there is nobody knows before: the bar moves, and has no end.
+        task = progress.add_task("", total=None, removed=0)
+        yield lambda count: progress.update(task, removed=count)

@@ -1,6 +1,6 @@
 """Functions: queries, mutations and actions that receive the caller's session."""
 
-from sojourn.functions.bound import Answer, Bound, Call
+from sojourn.functions.bound import Bound, Call, Presented
 from sojourn.functions.collection import Collection, Page, Reader, Writer
 from sojourn.functions.context import (
     ActionCtx,
@@ -14,7 +14,6 @@ from sojourn.functions.model import Function, Kind
 
 __all__ = [
     "ActionCtx",
-    "Answer",
     "Bound",
     "Builder",
     "Call",
@@ -24,6 +23,7 @@ __all__ = [
     "Kind",
     "MutationCtx",
     "Page",
+    "Presented",
     "QueryCtx",
     "Reader",
     "RunSessionFunctions",

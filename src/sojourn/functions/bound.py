@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from sojourn import limits
 from sojourn.errors import (
@@ -30,30 +30,34 @@ from sojourn.kernel.codec import codec
 from sojourn.sessions import Issued, Session, SessionId, Sessions
 from sojourn.sessions.model import moment
 
-__all__ = ["Answer", "Bound", "Call"]
+__all__ = ["Bound", "Call", "Presented"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Presented:
+    """The token that a caller came with, and the session's newest one if the call rotates it.
+
+    Whoever answers hands `issued` out with the answer, also when the call failed afterwards: the old token is dead.
+    """
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.issued: Issued | None = None
+
+
 class Call(msgspec.Struct, frozen=True):
     """One call: the function, its arguments as JSON text, and what makes it recognisable.
 
-    `request_id` recognises a mutation that comes again; `token` is what the caller presented, if it came with one.
+    `session` is as it was read for this call. `request_id` recognises a mutation that comes again.
     """
 
     function: Function[..., Any]
     session: Session
     arguments: bytes
     request_id: str | None = None
-    token: str | None = None
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The result as JSON text, and the new token if the call rotated its session."""
-
-    result: bytes
-    issued: Issued | None = None
+    presented: Presented | None = None
 
 
 class _Done(msgspec.Struct, frozen=True, array_like=True):
@@ -106,25 +110,30 @@ class Bound:
             CommitUnknownError: the answer was lost; call again with the same request id.
         """
         signature = function.signature
-        answer = await self.answer(Call(function, session, signature.encode(arguments), request_id))
-        result: R = signature.load(answer.result)
+        arguments_text = signature.encode(arguments)
+        if function.kind is not Kind.MUTATION:  # which finds out for itself, in its own transaction
+            session = await session.refreshed()
+        result: R = signature.load(await self.answer(Call(function, session, arguments_text, request_id)))
         return result
 
-    async def answer(self, call: Call) -> Answer:
-        """Run a call whose arguments are JSON text, and return its result as such; in all else as `run`.
+    async def answer(self, call: Call) -> bytes:
+        """Run a call whose arguments are JSON text and whose session has just been read; return the result as text.
 
         Raises:
             SojournError: as `run` does.
         """
-        if call.request_id is not None and not 1 <= len(call.request_id) <= limits.REQUEST_ID_CHARS:
-            raise InvalidError("request_id", f"it has 1 to {limits.REQUEST_ID_CHARS} characters")
         call.function.signature.decode(call.arguments)  # refused before any I/O
+        if call.request_id is not None:
+            if call.function.kind is not Kind.MUTATION:
+                raise InvalidError("request_id", f"only a mutation is recognised by it, and this is {call.function!r}")
+            if not 1 <= len(call.request_id) <= limits.REQUEST_ID_CHARS:
+                raise InvalidError("request_id", f"it has 1 to {limits.REQUEST_ID_CHARS} characters")
         seed = call.request_id or secrets.token_hex(16)
         match call.function.kind:
             case Kind.QUERY:
-                return Answer(await self._query(call, seed))
+                return await self._query(call, seed)
             case Kind.MUTATION:
-                return Answer(await self._mutation(call, seed))
+                return await self._mutation(call, seed)
             case Kind.ACTION:
                 return await self._action(call, seed)
 
@@ -177,20 +186,17 @@ class Bound:
 
         return await self.store.run(attempt)
 
-    async def _action(self, call: Call, seed: str) -> Answer:
-        issued: Issued | None = None
+    async def _action(self, call: Call, seed: str) -> bytes:
+        presented = call.presented
 
-        async def rotate(subject: str | UnsetType | None = UNSET) -> Session:
-            nonlocal issued
-            token = call.token if issued is None else issued.token
-            if token is None:
+        async def rotate(subject: str | UnsetType | None, label: str | UnsetType | None) -> Session:
+            if presented is None:
                 raise CapabilityError("a token", "this call did not come from a browser; use `Sessions.rotate`")
-            issued = await self.sessions.rotate(token, subject=subject)
-            return issued.session
+            presented.issued = await self.sessions.rotate(presented.token, subject=subject, label=label)
+            presented.token = presented.issued.token
+            return presented.issued.session
 
-        ctx = ActionCtx(call.session, call.session.seen_at, seed, self, rotate)
-        result = await _handle(call, ctx)
-        return Answer(result, issued)
+        return await _handle(call, ActionCtx(call.session, call.session.seen_at, seed, self, rotate))
 
 
 async def _handle(call: Call, ctx: QueryCtx | MutationCtx | ActionCtx) -> bytes:

@@ -126,23 +126,26 @@ class ActionCtx(Ctx):
         now: datetime,
         seed: str,
         runner: Runner,
-        rotate: Callable[[str | UnsetType | None], Awaitable[Session]],
+        rotate: Callable[[str | UnsetType | None, str | UnsetType | None], Awaitable[Session]],
     ) -> None:
         super().__init__(session, now, seed)
         self.runner = runner
         self._rotate = rotate
 
-    async def rotate(self, subject: str | UnsetType | None = UNSET) -> Session:
+    async def rotate(
+        self, subject: str | UnsetType | None = UNSET, *, label: str | UnsetType | None = UNSET
+    ) -> Session:
         """Give the caller's session a new token, as `Sessions.rotate` does; the browser gets it with the answer.
 
-        With a subject this is signing in, with None signing out; without one a renewal.
+        With a subject this is signing in, with None signing out; without one a renewal. The new token goes out even if
+        the action fails afterwards.
 
         Raises:
             CapabilityError: the call did not come with a token, as calls within this process do not.
             SessionInvalidError: the session has ended meanwhile.
             InvalidError: the subject is out of form.
         """
-        self.session = await self._rotate(subject)
+        self.session = await self._rotate(subject, label)
         return self.session
 
     async def run_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:

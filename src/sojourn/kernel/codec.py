@@ -124,7 +124,13 @@ def _made(kind: Any) -> Codec[Any]:  # noqa: ANN401  a cache forgets which type 
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
     except (TypeError, ValueError) as error:
         raise InvalidError("type", f"values of {kind!r} cannot be stored: {error}") from error
-    return Codec(msgspec.json.Encoder().encode, msgspec.to_builtins, decoder.decode)
+    return Codec(msgspec.json.Encoder().encode, partial(msgspec.to_builtins, enc_hook=_opaque), decoder.decode)
+
+
+def _opaque(value: object) -> None:
+    """Let JSON text that stands inside a value pass as it is: it has no number that is not JSON."""
+    if not isinstance(value, msgspec.Raw):
+        raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _zstd() -> Any:  # noqa: ANN401  one of two modules, by release of Python

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from sojourn import limits
@@ -47,19 +48,21 @@ _ALWAYS: Final = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
+_HEALTH: Final = "/health"
 _CLIENT: Final = Path(__file__).parent / "static"
 
 
 class App:
     """Serves sessions and functions over HTTP, as docs/reference/wire.md says.
 
-    `origins` are those whose pages may ask; without any, the server answers to loopback names only. `dev` lets the
+    `origins` are those whose pages may ask, besides the server's own under a loopback name. `dev` lets the
     session's cookie travel over plain HTTP. `browser_storage` also takes tokens from a header, for pages that keep
     them in the browser's storage, where any script of the page can read them. `pages` is a folder of files to serve
     besides. `calls_per_minute` and `sessions_per_minute` bound one client address over all processes.
 
     Raises:
-        InvalidError: the functions' sessions are kept in another store, or an origin is out of form.
+        InvalidError: the functions' sessions are kept in another store, an origin is out of form, or there is no such
+            folder of pages.
     """
 
     def __init__(  # noqa: PLR0913  each is one independent setting
@@ -88,6 +91,8 @@ class App:
         begins = Budget(store, "sessions", sessions_per_minute)
         self._routes = Routes(store, self.sessions, bound, self._transport, begins).table
         self._client = StaticFiles(directory=_CLIENT, check_dir=False)
+        if pages is not None and not pages.is_dir():
+            raise InvalidError("pages", f"there is no folder {pages}")
         self._pages = None if pages is None else StaticFiles(directory=pages, html=True)
         self._background: list[asyncio.Task[None]] = []
 
@@ -104,28 +109,28 @@ class App:
         path: str = scope["path"]
         route = self._routes.get(path)
         if route is None and scope["method"] in {"GET", "HEAD"}:
-            if path == "/sojourn.js":
-                return await self._client(scope, receive, send)
-            if self._pages is not None:
-                return await self._pages(scope, receive, send)
+            files = self._client if path == "/sojourn.js" else self._pages
+            if files is not None and await _file(files, scope, receive, send):
+                return
         try:
             answer = await self._answer(scope, receive, route)
         except DisconnectedError:
-            return None
+            return
         await send({"type": "http.response.start", "status": answer.status, "headers": [*_ALWAYS, *answer.headers]})
         await send({"type": "http.response.body", "body": answer.body})
-        return None
+        return
 
     async def _answer(self, scope: Scope, receive: Receive, methods: dict[str, Route] | None) -> Answer:
         """Let the request pass the gate, run its route, and make an answer of whatever comes of it."""
         request: Request | None = None
         try:
             request = request_of(scope, receive)
-            self._gate.check(request, has_cookie=self._transport.has_cookie(request))
+            if request.path != _HEALTH:  # asked by load balancers, under whatever name
+                self._gate.check(request, has_cookie=self._transport.has_cookie(request))
             if request.method == "OPTIONS" and methods is not None:
                 return Answer(204, b"", self._gate.preflight(request))
             run = _route(request, methods)
-            if request.path != "/health":
+            if request.path != _HEALTH:
                 await self._calls.spend(request.client)
             answer = await _in_time(run, request)
         except DisconnectedError:
@@ -134,7 +139,8 @@ class App:
             answer = _failure(error)
         if request is None:
             return answer
-        return msgspec.structs.replace(answer, headers=(*answer.headers, *self._gate.cross_origin(request)))
+        headers = (*answer.headers, *request.handed_out, *self._gate.cross_origin(request))
+        return msgspec.structs.replace(answer, headers=headers)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Open the store, sweep while serving, and close it when told to stop."""
@@ -176,6 +182,17 @@ def _route(request: Request, methods: dict[str, Route] | None) -> Route:
     if route is None:
         raise MethodRefusedError(f"this is asked by {', '.join(sorted(methods))}")
     return route
+
+
+async def _file(files: StaticFiles, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Answer with a file; say False, and answer nothing, when there is none."""
+    try:
+        await files(scope, receive, send)
+    except HTTPException as error:
+        if error.status_code != HTTPStatus.NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 async def _in_time(run: Route, request: Request) -> Answer:

@@ -27,7 +27,10 @@ class DisconnectedError(Exception):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request without its body. Header names are lower case; of a header given twice the last counts."""
+    """A request without its body. Header names are lower case; of a header given twice the last counts.
+
+    `handed_out` gathers headers that go with the answer whatever it is: a new token must arrive even with a failure.
+    """
 
     method: str
     path: str
@@ -35,6 +38,7 @@ class Request(msgspec.Struct, frozen=True):
     scheme: str
     client: str
     receive: Receive
+    handed_out: list[tuple[bytes, bytes]]
 
     def header(self, name: bytes) -> str | None:
         """Return a header's text, or None."""
@@ -67,7 +71,13 @@ def request_of(scope: Scope, receive: Receive) -> Request:
         raise LimitError("headers", limit=limits.HEADER_BYTES, found=size, unit="bytes")
     client = scope.get("client")
     return Request(
-        scope["method"], scope["path"], dict(pairs), scope.get("scheme", "http"), client[0] if client else "", receive
+        scope["method"],
+        scope["path"],
+        dict(pairs),
+        scope.get("scheme", "http"),
+        client[0] if client else "",
+        receive,
+        [],
     )
 
 

@@ -21,7 +21,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Gate:
-    """Decides by `Host` and `Origin`. Without origins, only loopback names are this server's."""
+    """Decides by `Host` and `Origin`: the server's names are loopback ones and those of its origins."""
 
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(_checked(origin) for origin in origins)

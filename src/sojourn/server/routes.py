@@ -13,7 +13,7 @@ from sojourn.errors import (
     SessionUnknownError,
     UnavailableError,
 )
-from sojourn.functions import Bound, Call, Kind
+from sojourn.functions import Bound, Call, Kind, Presented
 from sojourn.kernel import Reads, Store
 from sojourn.server.exchange import Answer, Request, json_answer, read_json
 from sojourn.server.rate import Budget
@@ -86,10 +86,13 @@ class Routes:
             raise FunctionUnknownError("this server has no functions")
         function = self._bound.public(Kind(asked.kind), asked.function)
         session = await self._session(request)
-        token = self._transport.token(request)
-        answer = await self._bound.answer(Call(function, session, bytes(asked.arguments), asked.request_id, token))
-        headers = () if answer.issued is None else self._transport.hand_out(request, answer.issued)
-        return Answer(200, b'{"result":%s}' % answer.result, headers)
+        presented = Presented(self._transport.token(request) or "")
+        try:
+            call = Call(function, session, bytes(asked.arguments), asked.request_id, presented)
+            return Answer(200, b'{"result":%s}' % await self._bound.answer(call))
+        finally:
+            if presented.issued is not None:
+                request.handed_out.extend(self._transport.hand_out(request, presented.issued))
 
     async def health(self, _: Request) -> Answer:
         """Say whether the store can be reached."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from sojourn.errors import SessionUnknownError
-from sojourn.kernel import Attempt, Create, Key, Present, Reads, Record, Store, Transaction, ids
+from sojourn.kernel import Attempt, Key, Present, Reads, Record, Store, Transaction
+from sojourn.kernel.codec import codec
 from sojourn.sessions import layout, lifecycle, model
 from sojourn.sessions.lifecycle import View
 from sojourn.sessions.model import Credential, Facts, Keyring, Mode, SessionId, Terms
@@ -17,6 +19,8 @@ from sojourn.sessions.model import Credential, Facts, Keyring, Mode, SessionId, 
 __all__ = ["Door", "Entry"]
 
 _log = logging.getLogger(__name__)
+
+_SPACES: Final = codec(list[str])
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -48,6 +52,8 @@ class Door:
         self._lifetimes = terms.lifetimes
         self._mode = terms.mode
         self._keyring = keyring
+        self._owned = terms.owned
+        self._noted: frozenset[str] | None = None
 
     async def keyring(self) -> Keyring:
         """Return the keys, made once per store when none were given.
@@ -55,15 +61,36 @@ class Door:
         Raises:
             UnavailableError: the store could not be reached.
         """
-        if self._keyring is None:
-            create = Create(layout.KEYRING, secrets.token_bytes(32))
-            committed = await self._store.commit(
-                Transaction(ids.new(), writes=(create,), reads=Reads((layout.KEYRING,)))
-            )
-            (record,) = committed.records.keys
-            assert record is not None
-            self._keyring = Keyring((record.value,))
+        await self.prepare()
+        assert self._keyring is not None
         return self._keyring
+
+    async def prepare(self) -> None:
+        """Learn from the store what every process must know alike: the keys, and what sessions own. Once is enough.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        if self._noted == frozenset(self._owned):
+            return
+        key, owned = await self._store.run(self._agree)
+        if self._keyring is None:
+            self._keyring = Keyring((key,))
+        self._owned.extend(sorted(owned.difference(self._owned)))
+        self._noted = frozenset(self._owned)
+
+    async def _agree(self, tx: Attempt) -> tuple[bytes, frozenset[str]]:
+        await tx.fetch((layout.KEYRING, layout.OWNED))
+        key, owned = await tx.get(layout.KEYRING), await tx.get(layout.OWNED)
+        known = frozenset(_SPACES.decode(owned.value)) if owned is not None else frozenset[str]()
+        wanted = known.union(self._owned)
+        if wanted != known:
+            tx.put(layout.OWNED, _SPACES.encode(sorted(wanted)))
+        if key is not None:
+            return key.value, wanted
+        fresh = secrets.token_bytes(32)
+        tx.put(layout.KEYRING, fresh)
+        return fresh, wanted
 
     async def read(self, token: str) -> Credential:
         """Take what a caller presents apart.

@@ -10,11 +10,13 @@
 | `session.subject` | subject      | public id  | nothing          | none          | absolute limit       |
 | `session.alias`   | hash of id   | empty      | public id        | none          | absolute limit       |
 | `session.key`     | `keys`       | `0`        | random bytes     | none          | for ever             |
+| `session.key`     | `keys`       | `owned`    | names of spaces  | none          | for ever             |
 
 All that one session owns stands in its own partition, so each verb is one commit. A session lives while both
 `session` and `session.idle` are there; the engine judges both, so no process's clock decides. `session.trace` outlives
 them and says whether a session that is gone had expired or was revoked. `session.subject` is an index: written before
-the session, verified against it when read.
+the session, verified against it when read. `owned` names every space whose records end with their session, so that a
+process which knows nothing of an application's collections, such as the command line, still ends them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from sojourn.kernel import Key, Span
 
 __all__ = [
     "KEYRING",
+    "OWNED",
     "SESSION",
     "STATE",
     "alias",
@@ -43,6 +46,7 @@ __all__ = [
 SESSION: Final = "session"
 STATE: Final = "session.state"
 KEYRING: Final = Key("session.key", "keys", "0")
+OWNED: Final = Key("session.key", "keys", "owned")
 
 
 def session(session_id: str) -> Key:

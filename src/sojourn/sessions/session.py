@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sojourn.kernel import Attempt, Guard, Key, Present, Store
+from sojourn.kernel import Attempt, Guard, Key, Present, Reads, Store
 from sojourn.sessions import layout, lifecycle
 from sojourn.sessions.lifecycle import View
 from sojourn.sessions.model import Lifetimes, SessionId, moment
@@ -45,6 +45,8 @@ class Session:
             self.idle_expires_at = moment(view.session.rank or 0)
         if view.trace is not None:
             self.created_at = moment(view.trace.rank or 0)
+        if self.subject is not None and self.signed_in_at is None:  # it began with its subject
+            self.signed_in_at = self.created_at
 
     def __repr__(self) -> str:
         """Show the public id and the subject."""
@@ -59,6 +61,19 @@ class Session:
     def alive(self) -> tuple[Guard, ...]:
         """The guards that hold while the session is neither expired nor revoked, for a transaction of your own."""
         return Present(layout.session(self.id)), Present(layout.idle(self.id))
+
+    async def refreshed(self) -> Session:
+        """Read the session anew, in one trip.
+
+        Raises:
+            SessionInvalidError: it has ended meanwhile.
+            UnavailableError: the store could not be reached.
+        """
+        snapshot = await self._store.read(Reads(lifecycle.keys(self.id)))
+        view = View.of(self.id, snapshot.records.keys, snapshot.now)
+        if self._begin is None or not view.is_unknown:
+            view.alive()
+        return Session(self._store, self._lifetimes, view, begin=self._begin)
 
     async def join(self, tx: Attempt, *, beside: Iterable[Key] = ()) -> None:
         """Make a commit one of this session: it holds only if the session is alive then.

@@ -71,7 +71,8 @@ class Sessions:
     def own(self, space: str) -> None:
         """Make the records of a space that stand in a session's partition end with it, and stay while it stays.
 
-        For faces that keep records by session, at most `limits.SESSION_STATES` a session and space.
+        For faces that keep records by session, at most `limits.SESSION_STATES` a session and space. The store keeps the
+        space's name, so that other processes know of it from when they start.
         """
         if space not in self._terms.owned:
             self._terms.owned.append(space)
@@ -186,6 +187,7 @@ class Sessions:
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; perhaps ended.
         """
+        await self._door.prepare()
         if tx is not None:
             return await self._end(SessionId(session_id), tx)
         return await self.store.run(partial(self._end, SessionId(session_id)))
@@ -200,11 +202,15 @@ class Sessions:
             UnavailableError: the store could not be reached; some may have been ended.
             CommitUnknownError: an answer was lost; some may have been ended.
         """
+        await self._door.prepare()
         ended = 0
         async for record in self.store.scan(layout.subjects(subject)):
             session_id = SessionId(record.key.item)
-            if session_id != keep:
-                ended += await self.store.run(partial(self._end_of_subject, session_id, subject))
+            if session_id == keep:
+                continue
+            was_alive = await self.store.run(partial(self._end_of_subject, session_id, subject))
+            if was_alive is not None:
+                ended += was_alive
                 await self.store.commit(Transaction(writes=(Delete(record.key),)))
         return ended
 
@@ -260,6 +266,7 @@ class Sessions:
         Raises:
             UnavailableError: the store could not be reached; some may have been ended.
         """
+        await self._door.prepare()
         page = await self.store.rank(RankSpan(layout.SESSION, high=Now(), limit=min(limit, limits.PAGE_MAX)))
         ended = 0
         for record in page.records:
@@ -305,14 +312,18 @@ class Sessions:
             tx.delete(layout.subject(subject, session_id))
         return view.is_alive
 
-    async def _end_of_subject(self, session_id: SessionId, subject: str, tx: Attempt) -> bool:
+    async def _end_of_subject(self, session_id: SessionId, subject: str, tx: Attempt) -> bool | None:
+        """End the session if it is the subject's, and say whether it was alive; None when it is somebody else's.
+
+        It may be about to become the subject's, so the index record of such a one stays.
+        """
         view = await lifecycle.view_in(tx, session_id)
         if view.is_unknown:
             # Its issue has written the index and not yet the session: this makes its commit fail.
             tx.put(layout.trace(session_id), Ending.REVOKED.encode(), rank=Now(), ttl=limits.SESSION_TOMBSTONE)
             return False
-        if view.session is None or lifecycle.facts_of(view.session).subject != subject:
-            return False
+        if view.session is not None and lifecycle.facts_of(view.session).subject != subject:
+            return None
         return await self._end(session_id, tx)
 
     async def _ranked(self, span: RankSpan) -> AsyncIterator[Record]:

@@ -9,9 +9,11 @@ from msgspec import UNSET, UnsetType
 
 from sojourn.errors import (
     ApplicationError,
+    ClosedError,
     CommitUnknownError,
     ConflictError,
     FunctionUnknownError,
+    IncompatibleError,
     InvalidError,
     LimitError,
     MethodRefusedError,
@@ -56,6 +58,8 @@ _STATUS: Final[tuple[tuple[type[SojournError], int], ...]] = (
     (LimitError, 413),
     (ApplicationError, 422),
     (RateLimitedError, 429),
+    (ClosedError, 503),
+    (IncompatibleError, 503),
     (RefusedError, 400),
     (UnavailableError, 503),
     (CommitUnknownError, 503),
