@@ -28,7 +28,10 @@ def open(url: str, *, clock: Clock | None = None) -> Store:
     Raises:
         InvalidError: the URL has no scheme that any engine answers to, or lacks what its engine needs.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise InvalidError("url", f"this is no URL: {error}") from error
     make = _ENGINES.get(scheme) or _third_party(scheme)
     return Store(make(url, clock), clock=clock)
 

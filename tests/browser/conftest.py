@@ -168,7 +168,7 @@ async def browser() -> AsyncGenerator[Browser]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
-    """One shop for all tests that leave it alive; each visitor has a session of its own."""
+    """One shop for the tests that end as they began: each visitor has a session of its own."""
     opened = Shop(tmp_path_factory.mktemp("shop"))
     await opened.open()
     yield opened

@@ -43,10 +43,10 @@ async def test_a_write_waits_for_the_server_to_be_started_again(mortal_shop: Sho
 
 
 @pytest.mark.row("F-C60")
-async def test_the_kill_button_loses_and_doubles_nothing_under_load(mortal_shop: Shop, visit: Visit) -> None:
+async def test_the_kill_button_loses_and_doubles_nothing_under_load(shop: Shop, visit: Visit) -> None:
     """Proves the promise on the page: clicks go on while the server dies and comes back; each counts once."""
-    visitor = await visit(mortal_shop)
-    page, other = await visitor.tab(), await visitor.tab()
+    visitor = await visit(shop)
+    other, page = await visitor.tab(), await visitor.tab()  # the one opened last is in front
     await add(page, "Two pears", 5)
     await settled(page, 5)
     await page.get_by_role("button", name="Kill the server").click()

@@ -57,16 +57,16 @@ async def faint(page: Page) -> list[Any]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-async def test_it_fits_and_can_be_read(mortal_shop: Shop, visit: Visit, size: str, scheme: str, tmp_path: Path) -> None:
+async def test_it_fits_and_can_be_read(shop: Shop, visit: Visit, size: str, scheme: str, tmp_path: Path) -> None:
     """Proves that nothing sticks out to the side and every text stands out, in each state of the page."""
-    visitor = await visit(mortal_shop, viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce")
+    visitor = await visit(shop, viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce")
     page = await visitor.tab()
     await add(page, "Two pears", 2)
     await add(page, "Storm lantern", 2)
     await settled(page, 4)
     seen = {"shop": (await overflow(page), await faint(page))}
     await page.screenshot(path=tmp_path / "shop.png", full_page=True)
-    await sign_in(page, "Wolfeschlegelsteinhausenbergerdorff Sr.")
+    await sign_in(page, f"Wolfeschlegelsteinhausen-{size}-{scheme}")
     await expect(page.locator("#places li")).to_have_count(1)
     seen["signed in"] = (await overflow(page), await faint(page))
     await page.locator("#basket").screenshot(path=tmp_path / "basket.png")

@@ -167,7 +167,7 @@ def test_why_there_is_no_session_is_told(url: str, run: Run) -> None:
     revoked, expired = begin(url), begin(url, ago=40 * MINUTE)
     run("sessions", "revoke", public(revoked))
     said = {
-        "-" * 22: "session_unknown",  # also: an id may begin with a hyphen
+        "Zk3vQ0uTz2mC8Yq5nB7wRA": "session_unknown",
         public(expired): "session_expired",
         public(revoked): "session_revoked",
     }
@@ -178,6 +178,20 @@ def test_why_there_is_no_session_is_told(url: str, run: Run) -> None:
         assert json.loads(ran.out)["error"]["code"] == code
 
 
+@pytest.mark.parametrize("head", ["-h", "-s", "-1", "-_", "--", "--h", "---"])
+def test_an_id_may_begin_with_a_hyphen(url: str, run: Run, head: str) -> None:
+    """Proves that no id is taken for an option: one in 64 begins like one."""
+    session_id = f"{head:k<22}"
+    for arguments in (
+        ["show", session_id],
+        ["show", "--json", f"{session_id}.{'s' * 43}"],
+        ["revoke", session_id, "--json"],
+    ):
+        ran = run("sessions", *arguments)
+        assert (ran.code, ran.err.split(": ")[1]) == (1, "session_unknown")
+    assert run("sessions", "revoke", "--keep", session_id, "--subject", "ada").out == "0 sessions revoked\n"
+
+
 def test_one_session_is_revoked(url: str, run: Run) -> None:
     """Proves that it ends and the others stay, that a second time is no error, and one that never was is."""
     token, other = begin(url), begin(url)
@@ -186,7 +200,7 @@ def test_one_session_is_revoked(url: str, run: Run) -> None:
     again = run("sessions", "revoke", public(token))
     assert (again.code, again.out) == (0, f"session {public(token)} had ended before; nothing was left to revoke\n")
     assert json.loads(run("sessions", "revoke", public(token), "--json").out) == {"revoked": 0}
-    unknown = run("sessions", "revoke", "-unknown-_-unknown-_-u")
+    unknown = run("sessions", "revoke", "Zk3vQ0uTz2mC8Yq5nB7wRA")
     assert (unknown.code, unknown.err.split(":")[1]) == (1, " session_unknown")
 
 

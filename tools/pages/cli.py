@@ -41,8 +41,7 @@ store of them while a server uses it, or without one.
 - Tables are for people, and cut what does not fit; ids are never cut. `--json` prints one JSON document whose keys stay
   (new ones may come). Times are ISO 8601 in UTC.
 - No command ever prints a token. Where an id is expected a token may be given: only the public id in it is used.
-- What ends a session here deletes its state; its records of collections are out of reach at once and removed when its
-  absolute limit has passed.
+- What ends a session here deletes its state and its records of collections: the store knows which spaces those are.
 
 ## Errors
 

@@ -356,10 +356,13 @@ function verdict(text, kind = "") {
 
 // -- Keeping up with other tabs, other windows, and the server
 
+let isNews = false;
+
 tabs.onmessage = ({ data }) => {
   if (data.session !== view?.session) return;
   if (data.writes > began) acknowledged += 1;
-  refresh().catch(() => undefined); // the next look at the server will tell
+  isNews = true;
+  wake();
 };
 
 // On a phone, what leads to the basket is of no use beside it.
@@ -370,6 +373,7 @@ document.onvisibilitychange = () => wake();
 
 async function keepUp() {
   for (;;) {
+    isNews = false;
     if (!document.hidden) {
       try {
         await refresh();
@@ -380,7 +384,7 @@ async function keepUp() {
     }
     await new Promise((resolve) => {
       wake = resolve;
-      setTimeout(resolve, 1_000);
+      setTimeout(resolve, isNews ? 0 : 1_000);
     });
   }
 }

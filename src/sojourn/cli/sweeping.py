@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 
 import msgspec
@@ -62,7 +62,7 @@ def _sum(one: Sums, other: Sums) -> Sums:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[int], None]]:
+def _bar() -> Generator[Callable[[int], None], None, None]:
     """Give what shows how much was removed so far: a bar on a terminal, nothing anywhere else."""
     if not sys.stderr.isatty():
         yield lambda _: None

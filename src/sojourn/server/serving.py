@@ -28,7 +28,7 @@ def serve(app: Any, *, host: str, port: int, announce: Callable[[str], None]) ->
         app,
         log_level="warning",
         access_log=False,
-        lifespan="on",
+        lifespan="auto",  # an application without one is served too
         timeout_graceful_shutdown=int(limits.STOP_GRACE.total_seconds()),
         h11_max_incomplete_event_size=limits.HEADER_BYTES,
         server_header=False,

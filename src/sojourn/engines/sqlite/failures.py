@@ -94,6 +94,12 @@ def at_commit(error: apsw.Error, path: Path) -> SojournError:
 def _unusable(path: Path) -> InvalidError | None:
     """Return what is wrong with the path, if it is something that the caller must change."""
     folder = path.parent
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # too long a name, for example, which every question below would raise
+        return InvalidError("path", f"it cannot be a file here ({error.strerror}); name another")
     if path.is_dir():
         return InvalidError("path", f"{path} is a folder; name a file in it")
     if not folder.is_dir():

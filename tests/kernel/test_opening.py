@@ -1,0 +1,22 @@
+"""From a URL to a store: what no engine answers to is one named error, before any I/O."""
+
+import pytest
+
+import sojourn
+from sojourn.errors import InvalidError
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "app.db", "mysql://x", "sqlite://", "sqlite:///", "sqlite://host/app.db", "sqlite://[", "x" * 10_000 + ":"],
+)
+def test_a_url_that_names_no_store_is_refused_by_name(url: str) -> None:
+    with pytest.raises(InvalidError, match="url") as caught:
+        sojourn.open(url)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "no such folder/app.db", "."])
+async def test_a_path_that_cannot_be_a_file_is_refused_by_name(name: str, tmp_path: object) -> None:
+    with pytest.raises(InvalidError, match="path"):
+        await sojourn.open(f"sqlite:///{tmp_path}/{name}")
