@@ -31,7 +31,7 @@ def open(url: str, *, clock: Clock | None = None) -> Store:
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:
-        raise InvalidError("url", f"this is no URL: {error}") from error
+        raise InvalidError("url", f"this is not a URL: {error}") from error
     make = _ENGINES.get(scheme) or _third_party(scheme)
     return Store(make(url, clock), clock=clock)
 

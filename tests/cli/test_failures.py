@@ -49,7 +49,7 @@ LONG = "x" * 10_000
         ("sweep --store memory:", "invalid", "store: memory: begins empty in every process"),
         ("sweep --store mysql://host/db", "invalid", "url: no engine answers to the scheme 'mysql'"),
         ("sweep --store sqlite:", "invalid", "url: a SQLite URL is sqlite:///relative.db"),
-        ("sweep --store sqlite://[", "invalid", "store: this is not a URL"),
+        ("sweep --store sqlite://[", "invalid", "url: this is not a URL"),
         ("sweep --store ", "invalid", "store: say which one"),
         (f"sweep --store sqlite:///{LONG}", "invalid", "store: File name too long"),
         ("sweep --store sqlite:///a%00b", "invalid", "store: there is no file a\\u0000b"),

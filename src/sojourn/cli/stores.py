@@ -26,10 +26,7 @@ def named(url: str | None) -> Store:
     """
     if not url:
         raise InvalidError("store", f"say which one, for example {_EXAMPLE}, or set SOJOURN_STORE")
-    try:
-        return sojourn.open(url)
-    except ValueError as error:
-        raise InvalidError("store", f"this is not a URL ({error}); one is, for example, {_EXAMPLE}") from error
+    return sojourn.open(url)
 
 
 def existing(url: str | None) -> Store:
