@@ -52,6 +52,7 @@ class Keeper:
 
 def serve(port: int) -> int:
     """Serve until asked to stop, and return the exit code."""
+
     def announce(url: str) -> None:
         sys.stdout.write(f"The shop is open at {url} (process {os.getpid()}; Ctrl-C closes it)\n")
         sys.stdout.flush()

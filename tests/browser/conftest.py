@@ -29,7 +29,7 @@ from tests.browser.chromium import FLAGS, chromium
 
 ROOT = Path(__file__).parents[2]
 OPEN = re.compile(r"open at (http://\S+) \(process (\d+);")
-SERVER_IS_AWAY = re.compile(r"ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_NETWORK_IO_SUSPENDED")
+SERVER_IS_AWAY = re.compile(r"ERR_CONNECTION_|ERR_SOCKET_|ERR_EMPTY_RESPONSE|ERR_NETWORK_IO_SUSPENDED")
 REFUSED = re.compile(r"status of 422|422 http")
 PATIENCE_MS = 20_000
 

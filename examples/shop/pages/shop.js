@@ -230,7 +230,7 @@ byId("check-out").onclick = () =>
 byId("sign-in").onsubmit = (event) => {
   event.preventDefault();
   attempt(async () => {
-    await answered(client.action("sign_in", { name: byId("name").value }));
+    await alone(() => client.action("sign_in", { name: byId("name").value }));
     byId("name").value = "";
     tabs.postMessage({ session: view.session });
     await refresh();
@@ -249,7 +249,7 @@ byId("sign-out").onclick = () =>
 byId("sign-out-everywhere").onclick = () =>
   attempt(() =>
     leave(async () => {
-      const ended = await answered(client.action("sign_out_everywhere"));
+      const ended = await client.action("sign_out_everywhere");
       return `Signed out everywhere: ${ended === 1 ? "one session" : `${ended} sessions`} ended. This is a new one.`;
     }),
   );
@@ -257,7 +257,7 @@ byId("sign-out-everywhere").onclick = () =>
 async function leave(end) {
   isLeaving = true;
   try {
-    const text = await end();
+    const text = await alone(end);
     tabs.postMessage({ session: view.session });
     await refresh();
     say(text);
@@ -371,16 +371,35 @@ new IntersectionObserver(([basket]) => byId("peek").classList.toggle("idle", bas
 let wake = () => undefined;
 document.onvisibilitychange = () => wake();
 
+async function look() {
+  try {
+    await refresh();
+    if (view.name !== null) await renderPlaces();
+  } catch (error) {
+    if (error.code !== "connection_lost") fail(sentence(error));
+  }
+}
+
+let looking = Promise.resolve();
+let isAlone = false;
+
+/** Do it while this page asks for nothing else: signing in and out makes the cookie worthless under way. */
+async function alone(task) {
+  isAlone = true;
+  try {
+    await looking;
+    return await answered(task());
+  } finally {
+    isAlone = false;
+  }
+}
+
 async function keepUp() {
   for (;;) {
     isNews = false;
-    if (!document.hidden) {
-      try {
-        await refresh();
-        if (view.name !== null) await renderPlaces();
-      } catch (error) {
-        if (error.code !== "connection_lost") fail(sentence(error));
-      }
+    if (!document.hidden && !isAlone) {
+      looking = look();
+      await looking;
     }
     await new Promise((resolve) => {
       wake = resolve;
