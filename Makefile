@@ -17,7 +17,9 @@ run: | $(UV) ## serve the example, a small shop, on PORT=8000
 	@$(UV) run --python $(PYTHON) --frozen --no-dev --extra server python -m examples.shop --port $(PORT)
 
 test: | $(UV) ## run every test
-	@$(DEV) --frozen --no-dev --group test python -m web.build install # not inside a test: a slow network is no hanging test
+	@# Fetched before, not inside a test: a slow network is no hanging test.
+	@$(DEV) --frozen --no-dev --group test python -m web.build install
+	@$(DEV) --frozen --no-dev --group test python -m tests.browser.chromium
 	@$(DEV) --frozen --no-dev --group test pytest -q -n auto --dist worksteal
 
 check: | $(UV) ## format, lint, types, import contracts, generated pages, browser client
@@ -57,7 +59,7 @@ lock: | $(UV) ## bring uv.lock up to date with pyproject.toml
 	@$(UV) lock --python $(PYTHON)
 
 fresh: ## do what a newcomer does: clone, empty home, every task of the README
-	@tools/fresh.sh test
+	@tools/fresh.sh run test
 
 # Into a folder of our own, because Debian refuses a plain `pip install` and may lack the package behind `python3 -m venv`.
 .tools/bin/uv:

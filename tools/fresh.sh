@@ -22,13 +22,14 @@ for settings in .npmrc .config/pip; do # which registries a site uses is the one
 done
 cd "$dir/sojourn"
 
-newcomer() { env -u VIRTUAL_ENV -u PYTHONPATH -u PYTHONHOME -u MAKEFLAGS -u MAKELEVEL HOME="$dir/home" "$@"; }
+# Words, not a function: what is started by a function in the background ends before the make that it waits for.
+newcomer=(env -u VIRTUAL_ENV -u PYTHONPATH -u PYTHONHOME -u MAKEFLAGS -u MAKELEVEL HOME="$dir/home")
 
 healthy() { python3 -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=2)' "$1" 2>/dev/null; }
 
 run() { # `make run` has to answer within five minutes, downloads included
   if healthy "http://127.0.0.1:$port/health"; then echo "port $port is taken: give another as PORT"; exit 1; fi
-  set -m; newcomer make run PORT="$port" >"$dir/run.log" 2>&1 & server=$!; set +m
+  set -m; "${newcomer[@]}" make run PORT="$port" >"$dir/run.log" 2>&1 & server=$!; set +m
   for _ in $(seq 300); do
     if healthy "http://127.0.0.1:$port/health"; then
       echo "make run: healthy after $SECONDS s"
@@ -44,7 +45,7 @@ run() { # `make run` has to answer within five minutes, downloads included
 for task in "$@"; do
   case $task in
     run) run ;;
-    test) newcomer make test ;;
+    test) "${newcomer[@]}" make test ;;
     *) echo "unknown task: $task" >&2; exit 2 ;;
   esac
 done

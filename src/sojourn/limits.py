@@ -86,6 +86,9 @@ SESSION_TOMBSTONE: Final = timedelta(hours=1)
 SESSION_STATES: Final = 100
 """Named states of one session. A session that needs more wants one larger state, or a collection."""
 
+SESSION_SECRETS: Final = 100
+"""Tokens that open one session at a time. Signing in ends them all in one commit."""
+
 SUBJECT_CHARS: Final = 128
 """Characters of a subject. Room for any user id or address."""
 

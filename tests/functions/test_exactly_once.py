@@ -170,3 +170,19 @@ async def test_a_result_with_nothing_in_it_is_kept_by_its_request(shop: Shop, se
 
     for _ in range(2):
         assert await shop.bind().run(give, session=session, request_id="r1") == result
+
+
+async def test_a_client_does_not_choose_what_chance_brings(store: Store) -> None:
+    """Two sessions may use one request id; what each call draws is its own, and the caller cannot know it."""
+    sessions = Sessions(store)
+    functions = Functions(sessions)
+
+    @functions.mutation
+    async def draw(ctx: MutationCtx, session_id: SessionId) -> str:
+        return str(ctx.uuid())
+
+    bound = functions.bind(store)
+    first, second = [(await sessions.issue()).session for _ in range(2)]
+    drawn = await bound.run(draw, session=first, request_id="1")
+    assert await bound.run(draw, session=second, request_id="1") != drawn
+    assert await bound.run(draw, session=first, request_id="1") == drawn

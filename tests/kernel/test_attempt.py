@@ -300,3 +300,40 @@ async def test_a_loop_over_a_span_goes_on_after_a_lost_answer(clock: ManualClock
         assert await values(store) == {}
         assert rounds >= 9
     assert engine.faults.lost
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_a_page_is_full_although_some_of_it_was_just_deleted(store: Store, *, reverse: bool) -> None:
+    keys = [Key("t", "p", f"{place:03}") for place in range(40)]
+    await store.commit(Transaction(ids.new(), writes=tuple(Put(key, b"") for key in keys)))
+
+    async def work(tx: Attempt) -> list[str]:
+        gone = keys[-15:] if reverse else keys[:15]
+        for key in gone:
+            tx.delete(key)
+        return [record.key.item for record in await tx.scan(Span("t", "p", limit=10, reverse=reverse))]
+
+    expected = range(24, 14, -1) if reverse else range(15, 25)
+    assert await store.run(work) == [f"{place:03}" for place in expected]
+
+
+async def test_opening_and_closing_wait_for_each_other(clock: ManualClock) -> None:
+    """Opened twice at once the engine is opened once; a close that is cancelled closes all the same."""
+    calls: list[str] = []
+
+    class Counting(MemoryEngine):
+        async def open(self) -> None:
+            calls.append("open")
+            await asyncio.sleep(0)
+
+        async def close(self) -> None:
+            calls.append("close")
+
+    store = Store(Counting(clock=clock), clock=clock)
+    await asyncio.gather(store.open(), store.open())
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await store.close()
+    assert calls == ["open", "close"]

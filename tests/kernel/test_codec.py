@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sojourn import limits
-from sojourn.errors import CorruptError, InvalidError
+from sojourn.errors import CorruptError, InvalidError, LimitError
 from sojourn.kernel.codec import codec
 
 plain = st.recursive(
@@ -109,3 +109,10 @@ def test_json_text_inside_a_value_is_kept_as_it_is() -> None:
 
     kept = codec(Envelope).decode(codec(Envelope).encode(Envelope(msgspec.Raw(b'{"a":null}'))))
     assert bytes(kept.inner) == b'{"a":null}'
+
+
+def test_a_value_that_packs_small_is_still_measured_by_what_it_unpacks_to() -> None:
+    with pytest.raises(LimitError, match="value"):
+        codec(str).encode("a" * (limits.CHUNKED_BYTES + 1))
+    most = "a" * (limits.CHUNKED_BYTES - 2)
+    assert codec(str).decode(codec(str).encode(most)) == most

@@ -156,3 +156,17 @@ async def test_a_running_worker_is_woken_by_what_falls_due(store: Store) -> None
         await commit(store, effect("t.outbox", "dialog", "send", b"1"))
         await done.wait()
         worker.cancel()
+
+
+async def test_what_has_failed_a_thousand_times_still_harms_nobody(store: Store, clock: ManualClock) -> None:
+    async def fail(sent: Effect) -> None:
+        raise OSError
+
+    entry = effect("t.outbox", "dialog", "send", b"1")
+    failed = Put(entry.key, entry.value.replace(b",0]", b",5000]"), rank=Now())
+    assert failed.value != entry.value
+    await commit(store, failed)
+    await Outbox(store, "t.outbox", {"send": fail}).step()
+    (record,) = (await store.read(Reads((entry.key,)))).records.keys
+    assert record is not None
+    assert b"5001" in record.value

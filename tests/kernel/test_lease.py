@@ -197,3 +197,52 @@ async def test_a_heartbeat_wakes_nobody(store: Store, leases: Leases) -> None:
 async def test_a_time_to_live_below_the_least_is_refused(leases: Leases) -> None:
     with pytest.raises(InvalidError, match="ttl"):
         await leases.acquire(LEASE, holder="me", ttl=timedelta(milliseconds=1))
+
+
+@pytest.mark.promise(12)
+@pytest.mark.parametrize("steps", range(16))
+async def test_a_waiter_cancelled_at_any_step_strands_no_lease(store: Store, leases: Leases, steps: int) -> None:
+    first = await leases.acquire(LEASE, holder="first")
+    waiting = asyncio.create_task(leases.acquire(LEASE, holder="waits", wait=10))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await first.release()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
+    if isinstance(outcome, Lease):
+        await outcome.release()
+    assert (await leases.acquire(LEASE, holder="next", wait=1)).is_held
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+async def test_a_release_that_is_cancelled_goes_on(store: Store, leases: Leases, steps: int) -> None:
+    lease = await leases.acquire(LEASE, holder="me")
+    releasing = asyncio.create_task(lease.release())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    releasing.cancel()
+    await asyncio.gather(releasing, return_exceptions=True)
+    assert (await leases.acquire(LEASE, holder="next", wait=1)).is_held
+
+
+async def test_a_store_closes_while_a_lease_is_being_taken(clock: ManualClock) -> None:
+    engine = FaultyEngine(MemoryEngine(clock=clock), 1, delay=1.0)
+    store = await Store(engine, clock=clock)
+    taking = asyncio.create_task(Leases(store).acquire(LEASE, holder="me"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(taking, return_exceptions=True)
+
+
+async def test_callers_who_gave_up_wait_no_more(leases: Leases, clock: ManualClock) -> None:
+    await leases.acquire(LEASE, holder="keeper")
+    patient = asyncio.create_task(leases.acquire(LEASE, holder="patient", wait=60))
+    await clock.until_sleeping(2)
+    for _ in range(limits.LEASE_WAITERS + 10):
+        with pytest.raises(LeaseHeldError):
+            await leases.acquire(LEASE, holder="hasty")
+    patient.cancel()
+    await asyncio.gather(patient, return_exceptions=True)

@@ -48,6 +48,14 @@ def make_functions(sessions: Sessions) -> Functions:
     async def sign_in(ctx: ActionCtx, session_id: SessionId, *, name: str) -> str | None:
         return (await ctx.rotate(name)).subject
 
+    @functions.mutation
+    async def timed_out(ctx: MutationCtx, session_id: SessionId) -> None:
+        raise TimeoutError
+
+    @functions.mutation
+    async def unspeakable(ctx: MutationCtx, session_id: SessionId) -> None:
+        raise ApplicationError("no", object())
+
     @functions.action
     async def sign_in_and_fail(ctx: ActionCtx, session_id: SessionId, *, name: str) -> None:
         await ctx.rotate(name)

@@ -15,7 +15,7 @@ from sojourn.engines.memory import MemoryEngine
 from sojourn.errors import InvalidError, UnavailableError
 from sojourn.kernel import Outcome, Reads, Snapshot, Store, Transaction
 from sojourn.server import App
-from sojourn.sessions import Sessions
+from sojourn.sessions import Mode, Sessions
 from sojourn.testing import ManualClock
 
 from .conftest import ORIGIN, Browse, call, make_functions, streamed
@@ -291,3 +291,46 @@ async def test_a_new_token_goes_out_even_when_the_action_fails_after_signing_in(
     failed = await call(client, "action", "sign_in_and_fail", arguments={"name": "ada"})
     assert failed.status_code == 422
     assert (await client.get("/session")).json()["session"]["subject"] == "ada"
+
+
+async def test_a_text_that_never_ends_costs_its_length_and_no_more(client: httpx.AsyncClient) -> None:
+    """Half a megabyte of escaped quotes: looked through anew at each of them it would stop the server for hours."""
+    answer = await client.post("/call", content=b"[" * 65 + b'"' + b'\\"' * 250_000)
+    assert (answer.status_code, error(answer)["name"]) == (400, "body")
+
+
+async def test_a_length_beyond_all_numbers_is_no_fault_of_the_server(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/call", content=b"{}", headers={"content-length": "9" * 5_000})
+    assert answer.status_code == 400
+
+
+async def test_a_budget_that_was_lowered_still_binds(store: Store, browse: Browse) -> None:
+    generous, strict = (
+        App(store, functions=make_functions(Sessions(store)), dev=True, calls_per_minute=most) for most in (6_000, 10)
+    )
+    client = await browse(generous)
+    for _ in range(50):
+        await client.get("/session")
+    late = await browse(strict)
+    assert [(await late.get("/session")).status_code for _ in range(3)] == [429] * 3
+
+
+async def test_ids_that_the_browser_makes_begin_sessions_within_the_budget(store: Store, browse: Browse) -> None:
+    functions = make_functions(Sessions(store, mode=Mode.MINTED))
+    app = App(store, functions=functions, dev=True, browser_storage=True, sessions_per_minute=3)
+    client = await browse(app)
+    body = {"kind": "mutation", "function": "add"}
+    answers = [
+        (await client.post("/call", json=body, headers={"sojourn-session": f"{place:032}"})).status_code
+        for place in range(6)
+    ]
+    assert answers == [200] * 3 + [429] * 3
+    again = await client.post("/call", json=body, headers={"sojourn-session": f"{0:032}"})
+    assert again.status_code == 200, "a session that has begun is not counted again"
+
+
+async def test_a_handlers_own_mistakes_are_faults_of_the_server_with_a_report(client: httpx.AsyncClient) -> None:
+    for function in ("timed_out", "unspeakable"):
+        answer = await call(client, "mutation", function)
+        assert (answer.status_code, error(answer)["code"]) == (500, "internal")
+        assert error(answer)["report"]

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sojourn import limits
-from sojourn.errors import InvalidError, SessionInvalidError, SessionRevokedError, SessionUnknownError
+from sojourn.errors import InvalidError, LimitError, SessionInvalidError, SessionRevokedError, SessionUnknownError
 from sojourn.kernel import Key, RankSpan, Reads, Span, Store
 from sojourn.sessions import Mode, Sessions
 from sojourn.sessions.model import Keyring
@@ -146,3 +146,42 @@ async def test_the_key_in_the_store_is_made_once(store: Store) -> None:
     (key,) = (await store.read(Reads((Key("session.key", "keys", "0"),)))).records.keys
     assert key is not None
     assert len(key.value) == 32
+
+
+@pytest.mark.row("P-R3")
+async def test_a_hoard_of_tokens_does_not_outlive_signing_in(sessions: Sessions, clock: ManualClock) -> None:
+    """Fixation: tokens made in advance are bounded, so that signing in ends them all in its one commit."""
+    token = (await sessions.issue()).token
+    hoard = [token, *[(await sessions.rotate(token)).token for _ in range(limits.SESSION_SECRETS - 1)]]
+    with pytest.raises(LimitError, match="tokens"):
+        await sessions.rotate(token)
+    await sessions.rotate(hoard[1], subject="ada")
+    assert [await sessions.find(old) for old in hoard] == [None] * len(hoard)
+
+
+async def test_a_minted_session_that_was_moved_and_revoked_does_not_come_back_as_a_stray(
+    minted: Sessions, clock: ManualClock
+) -> None:
+    await (await minted.resolve(MINTED)).state("cart", list[str]).put(["book"])
+    await minted.rotate(MINTED, to=OTHER)
+    await minted.revoke((await minted.resolve(OTHER)).id)
+    clock.advance(limits.SESSION_TOMBSTONE)
+    anew = await minted.resolve(OTHER)
+    await anew.state("cart", list[str]).put(["pen"])
+    assert (await minted.resolve(OTHER)).id == anew.id
+    assert await minted.revoke(anew.id)
+    with pytest.raises(SessionRevokedError):
+        await minted.resolve(OTHER)
+
+
+async def test_state_does_not_outlive_its_session_into_the_next_of_the_same_id(
+    store: Store, clock: ManualClock
+) -> None:
+    minted = Sessions(store, idle=timedelta(days=2), absolute=timedelta(days=14), mode=Mode.MINTED)
+    for _ in range(13):
+        await (await minted.resolve(MINTED)).state("note", list[str]).update(lambda note: [*note, "secret"])
+        clock.advance(timedelta(days=1))
+    clock.advance(timedelta(days=1) + limits.SESSION_TOMBSTONE)
+    anew = await minted.resolve(MINTED)
+    assert not anew.is_stored
+    assert await anew.state("note", list[str]).get() == []

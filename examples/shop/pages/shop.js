@@ -38,11 +38,11 @@ async function refresh() {
 
 /** Run a mutation whose result is the basket, and count its acknowledgement. Shown at once, as if it were done. */
 async function write(name, args = {}) {
-  const change = { sku: args.sku, count: args.count ?? 0 };
+  const change = { sku: args.sku, count: args.count ?? 0, answer: answered(client.mutation(name, args)) };
   waiting.push(change);
   render();
   try {
-    const basket = await answered(client.mutation(name, args));
+    const basket = await change.answer;
     if (client.session?.id === view.session) {
       acknowledged += 1;
       tabs.postMessage({ session: view.session, writes: basket.writes });
@@ -284,7 +284,11 @@ async function pullThePlug() {
   try {
     await Promise.all(Array.from({ length: MARKS }, (_, index) => sendMark(index)));
     await trial.killing;
-    await refresh();
+    do {
+      // Clicks go on meanwhile: what is on its way may be in the store and not yet be told.
+      await Promise.allSettled(waiting.map((change) => change.answer));
+      await refresh();
+    } while (waiting.length);
     if (!trial.backAt) showBack(view.basket.writes);
     judge();
   } finally {

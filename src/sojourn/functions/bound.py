@@ -128,7 +128,7 @@ class Bound:
                 raise InvalidError("request_id", f"only a mutation is recognised by it, and this is {call.function!r}")
             if not 1 <= len(call.request_id) <= limits.REQUEST_ID_CHARS:
                 raise InvalidError("request_id", f"it has 1 to {limits.REQUEST_ID_CHARS} characters")
-        seed = call.request_id or secrets.token_hex(16)
+        seed = secrets.token_hex(16)
         match call.function.kind:
             case Kind.QUERY:
                 return await self._query(call, seed)
@@ -172,14 +172,12 @@ class Bound:
         digest = _digest(call)
 
         async def attempt(tx: Attempt) -> bytes:
+            left = await call.session.join(tx, beside=() if request is None else (request,))
             if request is not None:
-                await call.session.join(tx, beside=(request,))
                 found = await tx.get(request)
                 if found is not None:
                     return _replayed(_DONE.decode(found.value), digest)
-            else:
-                await call.session.join(tx)
-            result = await _handle(call, MutationCtx(call.session, moment(await tx.now()), seed, tx))
+            result = await _handle(call, MutationCtx(call.session, moment(await tx.now()), seed, tx, left))
             if request is not None:
                 tx.put(request, _DONE.encode(_Done(digest, msgspec.Raw(result))), ttl=limits.REQUEST_KEEP)
             return result

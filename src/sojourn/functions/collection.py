@@ -31,11 +31,11 @@ K = TypeVar("K", bound=str)
 class Collection(Generic[T, K]):
     """Records of one type, each at a key. Made by `Functions.collection`."""
 
-    def __init__(self, name: str, kind: type[T], partition: Callable[[K], str] | None, ttl: timedelta | None) -> None:
+    def __init__(self, name: str, kind: type[T], partition: Callable[[K], str] | None, *, by_session: bool) -> None:
         self.name = name
         self.kind = kind
         self.space = layout.collection_space(name)
-        self.ttl = ttl
+        self.by_session = by_session
         self.codec = codec(kind)
         self._partition = partition
 
@@ -106,7 +106,11 @@ class Reader(Generic[T, K]):
 
 
 class Writer(Reader[T, K]):
-    """Reads and writes a collection as part of a mutation."""
+    """Reads and writes a collection as part of a mutation. `left` is how long the session has at most."""
+
+    def __init__(self, collection: Collection[T, K], tx: Attempt, left: timedelta) -> None:
+        super().__init__(collection, tx)
+        self._ttl = left if collection.by_session else None
 
     async def put(self, key: K, value: T) -> None:
         """Write the value at the key, whatever stands there.
@@ -114,7 +118,7 @@ class Writer(Reader[T, K]):
         Raises:
             InvalidError: the value cannot be stored.
         """
-        self._tx.put(self._collection.key(key), self._collection.codec.encode(value), ttl=self._collection.ttl)
+        self._tx.put(self._collection.key(key), self._collection.codec.encode(value), ttl=self._ttl)
 
     async def update(self, key: K, change: Callable[[T], T], *, default: T | UnsetType = UNSET) -> T:
         """Change the value by a function of it, and return the new value. An equal value is not written.
@@ -130,7 +134,7 @@ class Writer(Reader[T, K]):
         value = changed(change, await self.get(key, default=default), self._collection.codec)
         encoded = self._collection.codec.encode(value)
         if record is None or record.value != encoded:
-            self._tx.put(place, encoded, ttl=self._collection.ttl)
+            self._tx.put(place, encoded, ttl=self._ttl)
         return value
 
     async def delete(self, key: K) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -83,13 +83,14 @@ class QueryCtx(Ctx):
 class MutationCtx(Ctx):
     """The context of a mutation: it reads and writes. `tx` makes other faces' verbs part of the same transaction."""
 
-    def __init__(self, session: Session, now: datetime, seed: str, tx: Attempt) -> None:
+    def __init__(self, session: Session, now: datetime, seed: str, tx: Attempt, left: timedelta) -> None:
         super().__init__(session, now, seed)
         self.tx = tx
+        self._left = left
 
     def db(self, collection: Collection[T, K]) -> Writer[T, K]:
         """Return the way to read and write a collection."""
-        return Writer(collection, self.tx)
+        return Writer(collection, self.tx, self._left)
 
     async def run_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
         """Run a query, for the same session and with what this mutation has written so far.

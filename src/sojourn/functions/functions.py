@@ -112,8 +112,7 @@ class Functions:
             raise InvalidError("name", f"there is a collection {name!r} already")
         if by is SessionId and partition is not None:
             raise InvalidError("partition", "a record by session stands with its session")
-        ttl = self.sessions.lifetimes.absolute if by is SessionId else None
-        made: Collection[T, Any] = Collection(name, kind, partition, ttl)
+        made: Collection[T, Any] = Collection(name, kind, partition, by_session=by is SessionId)
         if by is SessionId:
             self.sessions.own(made.space)
         self._collections.add(name)

@@ -131,6 +131,18 @@ class Attempt:
         if span.limit > limits.SPAN_GUARD_RECORDS:
             raise LimitError("limit", limit=limits.SPAN_GUARD_RECORDS, found=span.limit, unit="records")
         await self._enter(span.partition)
+        found: list[Record] = []
+        rest = span
+        while True:
+            page, shown = await self._page(rest)
+            found += page
+            # Deleted by this attempt, records make room on the page for what stands behind them.
+            if shown is rest or len(found) >= span.limit:
+                return tuple(found[: span.limit])
+            rest = _behind(rest, shown)
+
+    async def _page(self, span: Span) -> tuple[list[Record], Span]:
+        """Read one page, guard the part of the span that it shows, and return it with this attempt's own writes."""
         snapshot = await self._snapshot(Reads(spans=(span,)))
         (page,) = snapshot.records.spans
         shown = _shown_part(span, page)
@@ -146,8 +158,7 @@ class Attempt:
                 merged.pop(key, None)
                 if visible is not None:
                     merged[key] = visible
-        ordered = sorted(merged.values(), key=lambda record: record.key, reverse=span.reverse)
-        return tuple(ordered[: span.limit])
+        return sorted(merged.values(), key=lambda record: record.key, reverse=span.reverse), shown
 
     def guard(self, *guards: Guard) -> None:
         """Add conditions of the commit."""
@@ -283,3 +294,10 @@ def _shown_part(span: Span, page: tuple[Record, ...]) -> Span:
     if span.reverse:
         return msgspec.structs.replace(span, start=last)
     return msgspec.structs.replace(span, stop=following(last))
+
+
+def _behind(span: Span, shown: Span) -> Span:
+    """Return the part of the span that lies behind the part shown, in the direction of reading."""
+    if span.reverse:
+        return msgspec.structs.replace(span, stop=shown.start)
+    return msgspec.structs.replace(span, start=shown.stop or "")

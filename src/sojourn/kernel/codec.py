@@ -20,7 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from sojourn import limits
-from sojourn.errors import CorruptError, InvalidError
+from sojourn.errors import CorruptError, InvalidError, LimitError
 
 __all__ = ["CHUNKED", "Codec", "codec", "pack", "unpack"]
 
@@ -44,6 +44,7 @@ class Codec(Generic[T]):
 
         Raises:
             InvalidError: the value has no JSON form: a NaN, an infinity, a foreign type, or nesting without end.
+            LimitError: its JSON text is longer than `limits.CHUNKED_BYTES`.
         """
         return pack(self.dump(value))
 
@@ -82,7 +83,13 @@ class Codec(Generic[T]):
 
 
 def pack(text: bytes) -> bytes:
-    """Return JSON text as it is stored: behind the byte that names the format, compressed when that is worth it."""
+    """Return JSON text as it is stored: behind the byte that names the format, compressed when that is worth it.
+
+    Raises:
+        LimitError: it is longer than `limits.CHUNKED_BYTES`; a small text that unpacks to a large one would be a trap.
+    """
+    if len(text) > limits.CHUNKED_BYTES:
+        raise LimitError("value", limit=limits.CHUNKED_BYTES, found=len(text), unit="bytes")
     if len(text) >= limits.COMPRESS_FROM_BYTES:
         packed = _zstd().compress(text)
         if len(packed) < len(text):
@@ -146,7 +153,7 @@ def _decompressed(data: bytes) -> bytes:
     zstd = _zstd()
     decompressor = zstd.ZstdDecompressor()
     try:
-        text: bytes = decompressor.decompress(data, max_length=limits.CHUNKED_BYTES * 8)
+        text: bytes = decompressor.decompress(data, max_length=limits.CHUNKED_BYTES + 1)
     except zstd.ZstdError as error:
         raise CorruptError(f"a stored value cannot be decompressed: {error}") from error
     if not decompressor.eof:

@@ -156,7 +156,7 @@ class DueWorker:
 
     async def _postpone(self, claimed: Claimed, error: Exception) -> None:
         failures = claimed.failures + 1
-        pause = min(2.0**failures, limits.DUE_BACKOFF_MAX.total_seconds())
+        pause = min(2.0 ** min(failures, 16), limits.DUE_BACKOFF_MAX.total_seconds())
         _log.error("%s failed and is tried again in %.0f s", "/".join(claimed.key), pause, exc_info=error)
         value = _ENTRY.encode(_Entry(msgspec.Raw(claimed.payload), failures))
         again = Put(claimed.key, value, rank=Now(int(pause * 1_000)))

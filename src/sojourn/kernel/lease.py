@@ -23,7 +23,14 @@ from typing import Final
 import msgspec
 
 from sojourn import limits
-from sojourn.errors import InvalidError, LeaseHeldError, LeaseLostError, LimitError, SojournError, UnavailableError
+from sojourn.errors import (
+    ClosedError,
+    InvalidError,
+    LeaseHeldError,
+    LeaseLostError,
+    LimitError,
+    SojournError,
+)
 from sojourn.kernel import ids
 from sojourn.kernel.attempt import Attempt
 from sojourn.kernel.codec import codec
@@ -131,10 +138,13 @@ class Lease:
         Raises:
             UnavailableError: the store could not be reached; the lease ends when its time is over.
         """
-        await self.stop_keeping()
+        giving = None
         if not self.lost.is_set():
             self.lost.set()
-            await asyncio.shield(self._leases.store.spawn(self._leases.give_back(self.key, self.token), finish=True))
+            giving = self._leases.store.spawn(self._leases.give_back(self.key, self.token), finish=True)
+        await self.stop_keeping()
+        if giving is not None:
+            await asyncio.shield(giving)
 
     async def stop_keeping(self) -> None:
         """Renew the lease no more, because a transaction with `ending` has released it."""
@@ -154,7 +164,9 @@ class Lease:
             try:
                 async with self._leases.store.watch(self.key, _request_key(self.key)) as changes:
                     await self._follow(changes)
-            except UnavailableError as error:
+            except ClosedError:
+                return
+            except Exception as error:  # noqa: BLE001  whatever it is: a lease is renewed, or said to be lost
                 _log.warning("the lease %s cannot be watched, trying again: %s", _shown(self.key), error)
                 await self._pause(self._between / 4)
 
@@ -325,31 +337,43 @@ class Leases:
 
     async def _wait(self, grant: _Grant, deadline: float, *, ask: bool, steal_after: float | None) -> Lease:
         """Watch the lease and try again whenever it may be free; whoever gets here is first in this process."""
+        granted: Lease | None = None
+        try:
+            async with self.store.watch(grant.key) as changes:
+                granted = await self._watched(grant, changes, deadline, ask=ask, steal_after=steal_after)
+        except BaseException:
+            if granted is not None:  # leaving the watch takes a moment, in which the caller can be cancelled
+                _ = self.store.spawn(granted.release(), finish=True)
+            raise
+        return granted
+
+    async def _watched(
+        self, grant: _Grant, changes: Subscription, deadline: float, *, ask: bool, steal_after: float | None
+    ) -> Lease:
         clock = self.store.clock
         steal_at = None if steal_after is None else clock.monotonic() + steal_after
-        async with self.store.watch(grant.key) as changes:
-            while True:
-                found = await self._try(grant, Absent(grant.key))
-                if isinstance(found, Lease):
-                    return found
-                record = found.found
-                now = clock.monotonic()
-                if record is not None and steal_at is not None and now >= steal_at:
-                    stolen = await self._try(grant, RevisionIs(grant.key, record.revision))
-                    if isinstance(stolen, Lease):
-                        return stolen
-                    continue
-                if now >= deadline:
-                    raise _held_error(found)
-                if ask and record is not None:
-                    await self._ask(grant)
-                    ask = False
-                until = [deadline - now]
-                if record is not None and record.expires_at is not None:
-                    until.append((record.expires_at - found.now) / 1_000)
-                if steal_at is not None:
-                    until.append(steal_at - now)
-                await first_of(anext(changes), clock.sleep(min(until)))
+        while True:
+            found = await self._try(grant, Absent(grant.key))
+            if isinstance(found, Lease):
+                return found
+            record = found.found
+            now = clock.monotonic()
+            if record is not None and steal_at is not None and now >= steal_at:
+                stolen = await self._try(grant, RevisionIs(grant.key, record.revision))
+                if isinstance(stolen, Lease):
+                    return stolen
+                continue
+            if now >= deadline:
+                raise _held_error(found)
+            if ask and record is not None:
+                await self._ask(grant)
+                ask = False
+            until = [deadline - now]
+            if record is not None and record.expires_at is not None:
+                until.append((record.expires_at - found.now) / 1_000)
+            if steal_at is not None:
+                until.append(steal_at - now)
+            await first_of(anext(changes), clock.sleep(min(until)))
 
     async def _ask(self, grant: _Grant) -> None:
         request = Put(_request_key(grant.key), _CLAIM.encode(_Claim(grant.holder)), ttl=grant.ttl)

@@ -62,6 +62,7 @@ class Store:
         self._batcher: Batcher | None = None
         self._subscriptions = Subscriptions(engine, self.clock)
         self._turns: Turns[str] = Turns()
+        self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._finishing: set[asyncio.Task[Any]] = set()
 
@@ -73,23 +74,32 @@ class Store:
             IncompatibleError: what is there is not sojourn's, or of a newer release.
             InvalidError: the database cannot be used as configured.
         """
-        if self._batcher is None:
-            await self.engine.open()
-            self._batcher = Batcher(self.engine, self.clock)
+        async with self._changing:
+            if self._batcher is None:
+                await self.engine.open()
+                self._batcher = Batcher(self.engine, self.clock)
         return self
 
     async def close(self) -> None:
         """Finish every commit that was accepted, end what runs in the background, release the engine.
 
-        After it returns every call is refused with `ClosedError`. Closing twice is harmless.
+        After it returns every call is refused with `ClosedError`. Closing twice is harmless. Cancelled, it goes on in
+        the background.
         """
+        await asyncio.shield(asyncio.ensure_future(self._close()))
+
+    async def _close(self) -> None:
+        async with self._changing:
+            await self._end_all()
+
+    async def _end_all(self) -> None:
         batcher = self._batcher
         if batcher is None:
             return
         # Background work may still commit while it ends, to give back a lease for example.
-        for task in self._tasks:
-            task.cancel()
         while self._tasks or self._finishing:
+            for task in self._tasks:  # in each round: who was just granted a lease has begun to keep it
+                task.cancel()
             await asyncio.gather(*self._tasks, *self._finishing, return_exceptions=True)
         await self._subscriptions.close()
         self._batcher = None

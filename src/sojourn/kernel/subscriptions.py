@@ -167,6 +167,7 @@ class Subscriptions:
                 _log.exception("changes cannot be read any more")
                 for subscription in self._all:
                     subscription.fail(error)
+                self._reader = None  # whoever comes next starts another
                 return
             else:
                 pause = 0.01

@@ -136,7 +136,7 @@ class App:
         except DisconnectedError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer and the log the story
-            answer = _failure(error)
+            answer = _failure_told(error)
         if request is None:
             return answer
         headers = (*answer.headers, *request.handed_out, *self._gate.cross_origin(request))
@@ -184,6 +184,13 @@ def _route(request: Request, methods: dict[str, Route] | None) -> Route:
     return route
 
 
+def _failure_told(error: Exception) -> Answer:
+    try:
+        return _failure(error)
+    except Exception as unspeakable:  # noqa: BLE001  data without a JSON form is the application's mistake
+        return _failure(unspeakable)
+
+
 async def _file(files: StaticFiles, scope: Scope, receive: Receive, send: Send) -> bool:
     """Answer with a file; say False, and answer nothing, when there is none."""
     try:
@@ -196,10 +203,13 @@ async def _file(files: StaticFiles, scope: Scope, receive: Receive, send: Send) 
 
 
 async def _in_time(run: Route, request: Request) -> Answer:
+    limit = asyncio.timeout(limits.CALL_TIMEOUT.total_seconds())
     try:
-        async with asyncio.timeout(limits.CALL_TIMEOUT.total_seconds()):
+        async with limit:
             return await run(request)
     except TimeoutError as error:
+        if not limit.expired():  # a handler's own
+            raise
         raise CallTimeoutError(f"it took longer than {limits.CALL_TIMEOUT.total_seconds():.0f} seconds") from error
 
 

@@ -84,7 +84,7 @@ class Budget:
         key = Key("rate", f"{self._name}/{address}", str(minute))
         found = await tx.get(key)
         used = 0 if found is None else _COUNT.decode(found.value)
-        taken = min(wish, self._per_minute - used)
+        taken = max(0, min(wish, self._per_minute - used))
         if taken > 0:
             tx.put(key, _COUNT.encode(used + taken), ttl=limits.RATE_KEEP)
         return _Share(taken, taken, self._store.clock.monotonic() + (_MINUTE_MS - passed) / 1_000)

@@ -54,7 +54,7 @@ class Routes:
         await read_json(request, _NOTHING)
         token = self._transport.token(request)
         session = None if token is None else await self._sessions.find(token)
-        if session is not None:
+        if session is not None and session.is_stored:
             return json_answer(_shown(session))
         await self._begins.spend(request.client)
         return self._issued(request, await self._sessions.issue())
@@ -86,6 +86,8 @@ class Routes:
             raise FunctionUnknownError("this server has no functions")
         function = self._bound.public(Kind(asked.kind), asked.function)
         session = await self._session(request)
+        if function.kind is not Kind.QUERY and not session.is_stored:
+            await self._begins.spend(request.client)  # a client-minted session begins with its first write
         presented = Presented(self._transport.token(request) or "")
         try:
             call = Call(function, session, bytes(asked.arguments), asked.request_id, presented)

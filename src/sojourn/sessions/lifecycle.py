@@ -68,6 +68,11 @@ class View(msgspec.Struct, frozen=True):
             raise SessionRevokedError("the session was ended; sign in again")
         raise SessionExpiredError("the session has expired; sign in again")
 
+    def left(self, absolute: timedelta) -> timedelta:
+        """Return how long the session has until its absolute limit; all of it if it is just beginning."""
+        ends = None if self.session is None else self.session.expires_at
+        return absolute if ends is None else max(ends - self.now, 1) * _MILLISECOND
+
     def wants_touch(self, lifetimes: Lifetimes) -> bool:
         """Say whether a touch would now move the idle deadline by a step."""
         step = _ms(lifetimes.touch_every)

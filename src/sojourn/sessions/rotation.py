@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sojourn import limits
-from sojourn.errors import InvalidError
+from sojourn.errors import InvalidError, LimitError
 from sojourn.kernel import Attempt, DeleteSpan, Put, Touch
 from sojourn.sessions import layout, lifecycle, model
 from sojourn.sessions.door import Door, Entry
@@ -47,13 +47,18 @@ async def rotate(door: Door, terms: Terms, rotation: Rotation, tx: Attempt) -> t
     else:
         token = model.new_secret(session_id)
         digests = keyring.digests("secret", token)
+    lasts = terms.lifetimes.absolute
     if rotation.subject is UNSET:
+        lasts = entry.view.left(lasts)
+        known = await tx.scan(msgspec.structs.replace(layout.secrets_of(session_id), limit=limits.SESSION_SECRETS))
+        if len(known) == limits.SESSION_SECRETS:
+            raise LimitError("tokens", limit=limits.SESSION_SECRETS, found=len(known) + 1, unit="tokens of a session")
         retiring = lifecycle.retiring(old, rotation.grace)
         if retiring is not None:
             tx.write(retiring)
     else:
         await _sign(tx, entry, rotation, terms)
-    tx.write(Put(layout.secret(session_id, digests[0]), b"", ttl=terms.lifetimes.absolute))
+    tx.write(Put(layout.secret(session_id, digests[0]), b"", ttl=lasts))
     return token, await lifecycle.view_in(tx, session_id)
 
 

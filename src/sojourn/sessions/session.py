@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -75,8 +75,8 @@ class Session:
             view.alive()
         return Session(self._store, self._lifetimes, view, begin=self._begin)
 
-    async def join(self, tx: Attempt, *, beside: Iterable[Key] = ()) -> None:
-        """Make a commit one of this session: it holds only if the session is alive then.
+    async def join(self, tx: Attempt, *, beside: Iterable[Key] = ()) -> timedelta:
+        """Make a commit one of this session: it holds only if the session is alive then. Return how long it has left.
 
         A client-minted session that is not stored yet begins with it. Keys `beside` it are read in the same trip.
 
@@ -90,6 +90,7 @@ class Session:
             self._begin(tx)
         else:
             view.alive()
+        return view.left(self._lifetimes.absolute)
 
     def state(self, name: str, kind: type[T], *, migrations: Sequence[Callable[[Any], Any]] = ()) -> State[T]:
         """Return the named state of this session, of the given type; no I/O happens until it is used.

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sojourn import limits
-from sojourn.errors import InvalidError, SessionInvalidError, UnavailableError
+from sojourn.errors import CommitUnknownError, InvalidError, SessionInvalidError, UnavailableError
 from sojourn.kernel import (
     Absent,
     Attempt,
@@ -120,7 +120,7 @@ class Sessions:
         credential = await self._door.read(token)
         entry = await (self._door.look(credential) if tx is None else self._door.look_in(tx, credential))
         if self.mode is Mode.MINTED and entry.view.is_unknown:
-            return self._session(entry.view, begin=self._door.beginner(credential))
+            return self._session(entry.view, begin=self._door.beginner(entry.credential))
         entry.opened()
         if tx is None and entry.view.wants_touch(self.lifetimes):
             await self._note_use(entry.view)
@@ -281,7 +281,7 @@ class Sessions:
     async def _note_use(self, view: View) -> None:
         try:
             await self._door.touch(view)
-        except UnavailableError as error:
+        except (UnavailableError, CommitUnknownError) as error:
             # The caller has its session; that its use is not noted is no reason to turn it away.
             _log.warning("the use of session %s was not noted: %s", view.session_id, error)
 

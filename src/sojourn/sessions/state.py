@@ -138,7 +138,7 @@ class State(Generic[T]):
                 await self._check_room(tx)
             if view.session is None and self._begin is not None:
                 self._begin(tx)
-            tx.put(self._key, encoded, ttl=self._lifetime)
+            tx.put(self._key, encoded, ttl=view.left(self._lifetime))
         return value
 
     async def _check_room(self, tx: Attempt) -> None:
