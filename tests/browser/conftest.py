@@ -47,10 +47,10 @@ class Shop:
         self._server = 0
         self._keeper: asyncio.subprocess.Process | None = None
 
-    async def open(self) -> None:
-        """Start it, and return when it takes requests."""
+    async def open(self, *, is_kept: bool = True) -> None:
+        """Start it, and return when it takes requests; not kept, it stays dead when it is killed."""
         self._keeper = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "examples.shop", "--port", str(self._port)),
+            *(sys.executable, "-m", "examples.shop", "--port", str(self._port), *(() if is_kept else ("--once",))),
             cwd=self._folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "SHOP_STORE": self._store},
             stdout=asyncio.subprocess.PIPE,

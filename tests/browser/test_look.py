@@ -57,9 +57,11 @@ async def faint(page: Page) -> list[Any]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-async def test_it_fits_and_can_be_read(shop: Shop, visit: Visit, size: str, scheme: str, tmp_path: Path) -> None:
+async def test_it_fits_and_can_be_read(mortal_shop: Shop, visit: Visit, size: str, scheme: str, tmp_path: Path) -> None:
     """Proves that nothing sticks out to the side and every text stands out, in each state of the page."""
-    visitor = await visit(shop, viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce")
+    await mortal_shop.close()
+    await mortal_shop.open(is_kept=False)  # dead until the pictures are taken
+    visitor = await visit(mortal_shop, viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce")
     page = await visitor.tab()
     await add(page, "Two pears", 2)
     await add(page, "Storm lantern", 2)
@@ -74,6 +76,8 @@ async def test_it_fits_and_can_be_read(shop: Shop, visit: Visit, size: str, sche
     await page.locator("#dots .doubtful").wait_for()
     seen["dead"] = (await overflow(page), await faint(page))
     await page.locator("#plug").screenshot(path=tmp_path / "dead.png")
+    await mortal_shop.close()
+    await mortal_shop.open()
     await expect(page.locator("#verdict")).to_contain_text("Nothing lost")
     seen["back"] = (await overflow(page), await faint(page))
     await page.locator("#plug").screenshot(path=tmp_path / "back.png")
