@@ -6,6 +6,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -52,7 +53,12 @@ class Ctx:
         self.session = session
         self.session_id: SessionId = session.id
         self.now = now
-        self.random = random.Random(seed)  # noqa: S311  repeatable on purpose; secrets come from `secrets`
+        self._seed = seed
+
+    @cached_property
+    def random(self) -> random.Random:
+        """Chance that is the same in each attempt of one call. It is made when first asked for, which costs a little."""
+        return random.Random(self._seed)  # noqa: S311  repeatable on purpose; secrets come from `secrets`
 
     def uuid(self) -> uuid.UUID:
         """Return a random UUID, the same in each attempt of one call. It is no secret."""

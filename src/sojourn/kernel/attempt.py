@@ -98,7 +98,8 @@ class Attempt:
         Raises:
             UnavailableError: the engine could not be reached.
         """
-        await self.fetch((key,))
+        if key not in self._seen:
+            await self.fetch((key,))
         if key in self._writes:
             await self.now()  # a written record is shown with the rank and the expiry it would have now
         return self._visible(key)
@@ -240,6 +241,8 @@ class Attempt:
         return snapshot
 
     def _visible(self, key: Key) -> Record | None:
+        if not self.has_writes:
+            return self._seen.get(key)
         found = None if self._is_deleted(key) else self._seen.get(key)
         write = self._writes.get(key)
         return found if write is None else applied(write, found, self._now or 0, PENDING)
