@@ -25,7 +25,7 @@ ROWS: dict[str, Callable[[Pace], Awaitable[Row]]] = {
     "footprint": footprint.measure,
 }
 
-FULL = Pace(seconds=1.5, rounds=5, sessions=10_000)
+FULL = Pace(seconds=1.0, rounds=5, sessions=10_000)
 QUICK = Pace(seconds=0.05, rounds=1, sessions=100)
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "performance.md"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, Pace, Row, count
 from benchmarks.kernel import writes_on_sqlite
 from benchmarks.plain import Plain, open_apsw, open_stdlib
-from benchmarks.rounds import alternated, rates, ratios
+from benchmarks.rounds import alternated, processor_us, rates, ratios
 
 __all__ = ["MANY", "WARM_SECONDS", "measure"]
 
@@ -32,7 +32,7 @@ async def measure(pace: Pace) -> Row:
         for loops in (plain, apsw, ceiling):
             loops.warm()
         async with writes_on_sqlite(folder / "kernel.db") as writes:
-            await writes.run(MANY, WARM_SECONDS)
+            await writes.run(MANY, min(pace.seconds, WARM_SECONDS))
             samples = await alternated(
                 {
                     "plain": partial(plain.commits, pace.seconds),
@@ -58,8 +58,14 @@ async def measure(pace: Pace) -> Row:
                 what="the ceiling: 128 writes a transaction, no event loop", rounds=ratios(samples["ceiling"], loop)
             ),
             Figure(what="the plain loop through apsw", rounds=ratios(samples["apsw"], loop)),
+            Figure(what="128 tasks: processor time of one", rounds=processor_us(many), unit="us"),
+            Figure(what="the plain loop: processor time of one", rounds=processor_us(loop), unit="us"),
             Figure(what="128 tasks", rounds=rates(many), unit="/s"),
             Figure(what="1 task", rounds=rates(one), unit="/s"),
             Figure(what="the plain loop", rounds=rates(loop), unit="/s"),
+        ),
+        remarks=(
+            "A group saves waiting for the disk, and the promise was made on one of 0.09 ms.",
+            "On a faster one the plain loop hardly waits, and our processor time decides: see `slow-disk`.",
         ),
     )

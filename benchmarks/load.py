@@ -106,9 +106,11 @@ class _Connection(asyncio.Protocol):
 
     def _note(self, body: bytes) -> None:
         now = time.perf_counter()
-        self.waits.append(now - self._sent_at)
         found = _RESULT.search(body)
-        assert found is not None
+        if found is None:
+            self.finished.set_exception(RuntimeError(f"an answer without a count: {body!r}"))
+            return
+        self.waits.append(now - self._sent_at)
         self.count = max(self.count, int(found.group(1)))
         if now < self._until:
             self._call()

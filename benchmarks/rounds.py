@@ -7,15 +7,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-__all__ = ["Sample", "alternated", "rates", "ratios", "wait_ms"]
+__all__ = ["Sample", "alternated", "processor_us", "rates", "ratios", "wait_ms"]
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One variant in one round: how often it was done, in how many seconds, and how long each caller waited."""
+    """One variant in one round: how often it was done, in how many seconds, and how long each caller waited.
+
+    `processor` is the time that this process had a processor meanwhile, in all its threads.
+    """
 
     done: int
     seconds: float
     waits: tuple[float, ...] = ()
+    processor: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -43,6 +47,11 @@ def ratios(samples: Sequence[Sample], baseline: Sequence[Sample]) -> tuple[float
 def rates(samples: Sequence[Sample]) -> tuple[float, ...]:
     """Return the rates, round by round."""
     return tuple(sample.rate for sample in samples)
+
+
+def processor_us(samples: Sequence[Sample]) -> tuple[float, ...]:
+    """Return the microseconds of processor time that each one took, round by round."""
+    return tuple(1_000_000 * sample.processor / sample.done for sample in samples)
 
 
 def wait_ms(samples: Sequence[Sample], share: float) -> tuple[float, ...]:

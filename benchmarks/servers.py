@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import sojourn
+from benchmarks.disk import Environment
 from sojourn.functions import Functions, MutationCtx
 from sojourn.server import App, serve
 from sojourn.sessions import SessionId, Sessions
@@ -70,10 +71,12 @@ def bare_app(path: Path) -> Starlette:
 
 
 @asynccontextmanager
-async def serving(which: str, path: Path) -> AsyncGenerator[int]:
+async def serving(which: str, path: Path, environment: Environment | None = None) -> AsyncGenerator[int]:
     """Serve in a process of its own, on a free port, until the block ends."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.servers", which, str(path)), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "benchmarks.servers", which, str(path)),
+        stdout=asyncio.subprocess.PIPE,
+        env=environment,
     )
     try:
         assert process.stdout is not None

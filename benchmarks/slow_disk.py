@@ -1,13 +1,8 @@
-"""The same commits on a disk that takes longer to say that something is safe, as network volumes do.
-
-The disk is slowed by a library that is preloaded into a process of its own: `slow_fsync.c`, compiled on the spot.
-"""
+"""The same commits on a disk that takes longer to say that something is safe, as network volumes do."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import sys
 import tempfile
 from functools import partial
@@ -16,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.commits import MANY, WARM_SECONDS
+from benchmarks.disk import SLOW, USUAL, Environment, NoSlowDiskError, slow_disk
 from benchmarks.figures import Figure, Pace, Row, count
 from benchmarks.kernel import writes_on_sqlite
 from benchmarks.machine import fdatasync_ms
@@ -24,18 +20,15 @@ from benchmarks.rounds import Sample, alternated, rates, ratios
 
 __all__ = ["measure"]
 
-_SLOW = 2_000
-_USUAL = 100
-_SOURCE = Path(__file__).with_name("slow_fsync.c")
 _ROW = Row(
     name="slow-disk",
     title="The same on slower disks: a library adds 2 ms, or 0.1 ms, to each fsync and fdatasync",
-    remarks=("The ratio is the disk's as much as ours: what a group saves is waiting for it.",),
+    remarks=("What a group saves is waiting for the disk, so the ratio is the disk's as much as ours.",),
 )
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """What a slowed process measured."""
+    """What a process on such a disk measured."""
 
     fdatasync_ms: float
     plain: tuple[Sample, ...]
@@ -45,20 +38,14 @@ class _Found(msgspec.Struct, frozen=True):
 
 
 async def measure(pace: Pace) -> Row:
-    """Compile the library, and measure in processes that have it."""
-    compiler = shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
-        return msgspec.structs.replace(_ROW, absent="it needs Linux and gcc.")
-    with tempfile.TemporaryDirectory() as name:
-        library = Path(name) / "slow_fsync.so"
-        compiling = await asyncio.create_subprocess_exec(
-            *(compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(_SOURCE), "-ldl")
-        )
-        if await compiling.wait():
-            return msgspec.structs.replace(_ROW, absent="gcc could not compile the library.")
-        slow = await _in_slowed_process(library, _SLOW, pace)
-        usual = await _in_slowed_process(library, _USUAL, pace)
-    if slow.fdatasync_ms < _SLOW / 1_000:
+    """Measure in a process that has such a disk."""
+    try:
+        async with slow_disk() as environment:
+            slow = await _measure_in(environment(SLOW), pace)
+            usual = await _measure_in(environment(USUAL), pace)
+    except NoSlowDiskError as error:
+        return msgspec.structs.replace(_ROW, absent=f"{error}.")
+    if slow.fdatasync_ms < SLOW / 1_000:
         return msgspec.structs.replace(_ROW, absent="the library has no effect here.")
     return msgspec.structs.replace(
         _ROW,
@@ -72,16 +59,17 @@ async def measure(pace: Pace) -> Row:
             Figure(what="2 ms: the plain loop", rounds=rates(slow.plain), unit="/s"),
             Figure(what="0.1 ms: 128 tasks", rounds=rates(usual.many), unit="/s"),
             Figure(what="0.1 ms: the plain loop", rounds=rates(usual.plain), unit="/s"),
-            Figure(what="one fdatasync", rounds=(slow.fdatasync_ms, usual.fdatasync_ms), unit="ms"),
+            Figure(what="2 ms: one fdatasync", rounds=(slow.fdatasync_ms,), unit="ms"),
+            Figure(what="0.1 ms: one fdatasync", rounds=(usual.fdatasync_ms,), unit="ms"),
         ),
     )
 
 
-async def _in_slowed_process(library: Path, microseconds: int, pace: Pace) -> _Found:
+async def _measure_in(environment: Environment, pace: Pace) -> _Found:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.slow_disk", str(pace.seconds), str(pace.rounds)),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "LD_PRELOAD": str(library), "SLOW_FSYNC_MICROSECONDS": str(microseconds)},
+        env=environment,
     )
     said, _ = await process.communicate()
     return msgspec.json.decode(said, type=_Found)
@@ -92,7 +80,7 @@ async def _measure_here(seconds: float, rounds: int) -> _Found:
         plain = Plain(open_stdlib(Path(name) / "plain.db"))
         plain.warm()
         async with writes_on_sqlite(Path(name) / "kernel.db") as writes:
-            await writes.run(MANY, WARM_SECONDS)
+            await writes.run(MANY, min(seconds, WARM_SECONDS))
             samples = await alternated(
                 {
                     "plain": partial(plain.commits, seconds),
@@ -101,10 +89,8 @@ async def _measure_here(seconds: float, rounds: int) -> _Found:
                 },
                 rounds,
             )
-            found = _Found(
-                fdatasync_ms(times=20), samples["plain"], samples["many"], samples["one"], await writes.lost()
-            )
-    return found
+            lost = await writes.lost()
+    return _Found(fdatasync_ms(times=20), samples["plain"], samples["many"], samples["one"], lost)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ async def measure(pace: Pace) -> Row:
         plain = Plain(open_stdlib(Path(name) / "plain.db"))
         plain.warm()
         async with writes_on_sqlite(Path(name) / "kernel.db") as writes:
-            await writes.run(MANY, WARM_SECONDS)
+            await writes.run(MANY, min(pace.seconds, WARM_SECONDS))
             samples = await alternated(
                 {"plain": partial(plain.commits, pace.seconds), "many": partial(writes.run, MANY, pace.seconds)},
                 pace.rounds,

@@ -57,7 +57,7 @@ class Ctx:
 
     @cached_property
     def random(self) -> random.Random:
-        """Chance that is the same in each attempt of one call. It is made when first asked for, which costs a little."""
+        """Chance that is the same in each attempt of one call; made when first asked for, because it costs a little."""
         return random.Random(self._seed)  # noqa: S311  repeatable on purpose; secrets come from `secrets`
 
     def uuid(self) -> uuid.UUID:
