@@ -18,6 +18,22 @@ Every number that sojourn enforces, from `sojourn.limits`. On the numbers under 
 depend: they stay. Those under *For now* may change in any release, and the changelog says so.
 """
 
+KNOWN = """
+## What does not hold yet
+
+- While somebody signs in, another request of the same browser may still carry the old cookie. It is refused, the
+  client begins a session, and if that cookie arrives last the browser is back in an anonymous session: sign in again.
+  Let a page ask for nothing else while it signs in.
+- A sign-in whose answer is lost has killed the old token, and nobody has the new one: the session waits for its end.
+- An action has no request id. A browser that finds its connection dead may send it a second time by itself.
+- A process that is stopped (SIGSTOP) in the middle of a commit holds SQLite's lock: the others get `unavailable` after
+  `SQLITE_BUSY` until it goes on.
+- Keys that were not given to `Sessions` are kept in the store, next to the hashes that they protect.
+- Beside the database stand `-wal` and `-shm` of SQLite, and `-next` and `-turn`, which stay when all is closed.
+- Windows and macOS have not been tried. Where files cannot be locked as on Unix, processes write in no fair order.
+- The figures that miss their promise are on the page of [performance](performance.md).
+"""
+
 
 def render(root: Path) -> str:
     """Write the page; a limit without a docstring or outside a section is an error."""
@@ -35,7 +51,7 @@ def render(root: Path) -> str:
         page.append(f"| `{limit.name}` | {shown(limit.value)} | {words} |\n")
     if problems:
         raise ValueError("\n".join(problems))
-    return "".join(page)
+    return "".join((*page, KNOWN))
 
 
 def shown(value: ast.expr) -> str:
