@@ -109,6 +109,22 @@ async def test_signing_in_gives_a_new_cookie_for_the_same_basket(browse: Browse)
     assert (await client.get("/session", headers={"cookie": f"sojourn={before}"})).status_code == 401
 
 
+@pytest.mark.row("P-R3", "P-R7")
+async def test_a_request_that_a_sign_in_overtakes_is_given_no_other_session(browse: Browse, clock: ManualClock) -> None:
+    """It was refused and wants to begin anew with the old cookie: the cookie it would get might arrive last."""
+    client = await browse()
+    began = (await client.post("/session", json={})).json()["session"]
+    before = {"cookie": f"sojourn={client.cookies['sojourn']}"}
+    await call(client, "action", "sign_in", arguments={"name": "ada"})
+    late = await client.post("/session", json={}, headers=before)
+    assert (late.status_code, late.json()["error"]["retry"]) == (503, "later")
+    assert "set-cookie" not in late.headers
+    assert (await client.get("/session", headers=before)).status_code == 401, "it opens nothing"
+    assert (await client.post("/session", json={})).json()["session"]["id"] == began["id"]
+    clock.advance(limits.ROTATION_GRACE)
+    assert (await client.post("/session", json={}, headers=before)).json()["session"]["id"] != began["id"]
+
+
 @pytest.mark.row("P-R7")
 async def test_rotation_over_http_keeps_the_session(browse: Browse, clock: ManualClock) -> None:
     client = await browse()

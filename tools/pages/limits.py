@@ -21,9 +21,6 @@ depend: they stay. Those under *For now* may change in any release, and the chan
 KNOWN = """
 ## What does not hold yet
 
-- While somebody signs in, another request of the same browser may still carry the old cookie. It is refused, the
-  client begins a session, and if that cookie arrives last the browser is back in an anonymous session: sign in again.
-  Let a page ask for nothing else while it signs in.
 - A sign-in whose answer is lost has killed the old token, and nobody has the new one: the session waits for its end.
 - An action has no request id. A browser that finds its connection dead may send it a second time by itself.
 - A process that is stopped (SIGSTOP) in the middle of a commit holds SQLite's lock: the others get `unavailable` after

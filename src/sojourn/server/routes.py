@@ -56,6 +56,8 @@ class Routes:
         session = None if token is None else await self._sessions.find(token)
         if session is not None and session.is_stored:
             return json_answer(_shown(session))
+        if token is not None and await self._sessions.is_signing_in(token):
+            raise UnavailableError("somebody signs in to this session at this moment; ask again with the new cookie")
         await self._begins.spend(request.client)
         return self._issued(request, await self._sessions.issue())
 

@@ -25,6 +25,8 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _FACTS: Final = codec(Facts)
 IN_GRACE: Final = b"g"
 """The value of a secret that has been rotated away and lives for its grace only."""
+RETIRED: Final = b"r"
+"""The value of a secret that a sign-in has ended: it opens nothing, and tells for a while what became of it."""
 
 
 class View(msgspec.Struct, frozen=True):

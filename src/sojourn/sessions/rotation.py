@@ -75,6 +75,8 @@ async def _sign(tx: Attempt, entry: Entry, rotation: Rotation, terms: Terms) -> 
     tx.write(DeleteSpan(layout.secrets_of(session_id)))
     if rotation.grace:
         tx.write(Put(old.key, lifecycle.IN_GRACE, ttl=rotation.grace))
+    else:
+        tx.write(Put(old.key, lifecycle.RETIRED, ttl=limits.ROTATION_GRACE))
     tx.write(
         lifecycle.recording(session_id, facts, lifetimes),
         lifecycle.touching_idle(session_id, lifetimes),

@@ -137,6 +137,21 @@ class Sessions:
         except SessionInvalidError:
             return None
 
+    async def is_signing_in(self, token: str) -> bool:
+        """Say whether the token was ended by a sign-in less than `limits.ROTATION_GRACE` ago.
+
+        A request that set out before may still bring it. It opens nothing; but its sender has, or is about to get, the
+        new token, and should not be given another session over it.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        try:
+            entry = await self._door.look(await self._door.read(token))
+        except SessionInvalidError:
+            return False
+        return entry.view.is_alive and entry.is_retired
+
     async def rotate(
         self,
         token: str,
