@@ -16,10 +16,11 @@ from benchmarks.rounds import Sample, alternated, rates, ratios
 from sojourn import limits
 from sojourn.engines.sqlite import SqliteEngine
 from sojourn.kernel import (
+    Answer,
     Changes,
     Description,
     Engine,
-    Outcome,
+    Finding,
     Position,
     RankPage,
     RankSpan,
@@ -52,7 +53,11 @@ class CountingEngine:
         """Hand it on."""
         await self._inner.close()
 
-    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+    async def examine(self) -> Sequence[Finding]:
+        """Hand it on."""
+        return await self._inner.examine()
+
+    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Answer]:
         """Count it, and hand it on."""
         self.trips += 1
         return await self._inner.commit(batch)

@@ -251,8 +251,8 @@ BUGS: Final = (
         10,
         "poison hurts its neighbours",
         BATCHER,
-        "await self._deliver(batch[middle:], unknown=refusal.unknown)",
-        "_settle(batch[middle:], [Refused(refusal.cause)] * len(batch[middle:]))",
+        "await self._deliver(refused[middle:], unknown=refusal.unknown)",
+        "_settle(refused[middle:], [Refused(str(refusal.cause))] * len(refused[middle:]), unknown=False)",
     ),
     Bug(
         10,

@@ -13,12 +13,12 @@ from sojourn.cli.doctor import Check
 from sojourn.engines.memory import MemoryEngine
 from sojourn.errors import UnavailableError
 from sojourn.kernel import Conflict, Delete, Engine, Outcome, Put, Reads, Snapshot, Store, SystemClock, Transaction
-from sojourn.kernel.engine import Description
+from sojourn.kernel.engine import Description, Finding
 from sojourn.testing import FaultyEngine, ManualClock
 
 from .conftest import Run
 
-NAMES = ["open", "engine", "durable", "across", "watch", "write", "commit", "clock"]
+NAMES = ["open", "engine", "durable", "across", "watch", "write", "commit", "clock", "journal"]
 
 
 async def examined(engine: Engine) -> dict[str, Check]:
@@ -55,6 +55,24 @@ def test_a_store_that_cannot_be_opened_has_failed(folder: Path, run: Run) -> Non
     assert len(ran.out.splitlines()) == 1
     diagnosis = json.loads(run("doctor", "--store", "sqlite:///notes.txt", "--json").out)
     assert (diagnosis["healthy"], [check["status"] for check in diagnosis["checks"]]) == (False, ["failed"])
+
+
+async def test_what_the_engine_finds_is_told() -> None:
+    """Proves that a finding with an advice is a warning, one without is ok, and one that fails is a failed check."""
+
+    class Examined(MemoryEngine):
+        async def examine(self) -> Sequence[Finding]:
+            return (Finding("memory", "7 GB free"), Finding("policy", "it forgets", "set it to noeviction"))
+
+    checks = await examined(Examined())
+    assert checks["memory"] == Check("memory", "ok", "7 GB free")
+    assert checks["policy"] == Check("policy", "warning", "it forgets", "set it to noeviction")
+
+    class Unreached(MemoryEngine):
+        async def examine(self) -> Sequence[Finding]:
+            raise UnavailableError("it has gone")
+
+    assert (await examined(Unreached()))["settings"] == Check("settings", "failed", "unavailable: it has gone")
 
 
 async def test_it_leaves_nothing_behind() -> None:
@@ -101,7 +119,7 @@ async def test_an_engine_that_turns_callers_away_has_failed(fault: str, failed: 
     checks = await examined(FaultyEngine(MemoryEngine(), 1, refuse=rates["refuse"], fail=rates["fail"]))
     assert {name for name, check in checks.items() if check.status == "failed"} == failed
     assert all(checks[name].found.startswith("unavailable: ") for name in failed)
-    assert list(checks) == NAMES
+    assert list(checks) == NAMES[:-1]
 
 
 class Unguarded(MemoryEngine):

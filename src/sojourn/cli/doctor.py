@@ -86,8 +86,21 @@ async def checks(store: Store) -> AsyncGenerator[Check, None]:
                 yield await check(store)
             except SojournError as error:
                 yield _failed(name, error)
+        async for found in _settings(store):
+            yield found
     finally:
         await store.close()
+
+
+async def _settings(store: Store) -> AsyncGenerator[Check, None]:
+    """Yield what the engine itself finds about its version, its rights and its settings."""
+    try:
+        findings = await store.examine()
+    except SojournError as error:
+        yield _failed("settings", error)
+        return
+    for finding in findings:
+        yield Check(finding.name, "ok" if finding.advice is None else "warning", finding.found, finding.advice)
 
 
 async def _engine(store: Store) -> Check:

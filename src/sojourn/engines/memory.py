@@ -18,7 +18,7 @@ from sortedcontainers import SortedDict, SortedList
 
 from sojourn import limits
 from sojourn.kernel.clock import Clock, SystemClock
-from sojourn.kernel.engine import Changes, Description, Position, RankPage, Swept
+from sojourn.kernel.engine import Changes, Description, Finding, Position, RankPage, Swept
 from sojourn.kernel.keys import Cursor, Key, RankSpan, Span
 from sojourn.kernel.transaction import (
     Absent,
@@ -85,6 +85,10 @@ class MemoryEngine:
 
     async def close(self) -> None:
         """Keep the records, so that a test may look at them."""
+
+    async def examine(self) -> Sequence[Finding]:
+        """Find nothing: a dictionary has no settings."""
+        return ()
 
     def describe(self) -> Description:
         """Declare what a dictionary cannot do: outlive its process, or be watched from another."""

@@ -6,7 +6,17 @@ Transaction ids come from `sojourn.kernel.ids`, large values go through `sojourn
 from sojourn.kernel import chunks, ids
 from sojourn.kernel.attempt import PENDING, Attempt
 from sojourn.kernel.clock import Clock, SystemClock
-from sojourn.kernel.engine import BatchRefusedError, Changes, Description, Engine, Position, RankPage, Swept
+from sojourn.kernel.engine import (
+    Answer,
+    BatchRefusedError,
+    Changes,
+    Description,
+    Engine,
+    Finding,
+    Position,
+    RankPage,
+    Swept,
+)
 from sojourn.kernel.keys import Cursor, Key, Now, Number, RankSpan, Scope, Space, Span, following
 from sojourn.kernel.lease import Lease, LeaseInfo, Leases
 from sojourn.kernel.outbox import Effect, Outbox, effect
@@ -44,6 +54,7 @@ from sojourn.kernel.transaction import (
 
 __all__ = [
     "Absent",
+    "Answer",
     "Append",
     "Attempt",
     "BatchRefusedError",
@@ -61,6 +72,7 @@ __all__ = [
     "Effect",
     "Engine",
     "Ensure",
+    "Finding",
     "Gap",
     "Guard",
     "Key",

@@ -25,7 +25,7 @@ from sojourn.errors import (
     UnavailableError,
 )
 from sojourn.kernel.clock import Clock
-from sojourn.kernel.engine import BatchRefusedError, Engine
+from sojourn.kernel.engine import Answer, BatchRefusedError, Engine
 from sojourn.kernel.transaction import Outcome, Refused, Transaction
 
 __all__ = ["Batcher"]
@@ -112,18 +112,19 @@ class Batcher:
     async def _deliver(self, batch: Sequence[_Waiting], *, unknown: bool) -> None:
         """Commit the batch and hand out the outcomes; `unknown` says that an earlier answer for it was lost."""
         try:
-            _settle(batch, await self._send([waiting.transaction for waiting in batch], unknown=unknown))
+            await self._send(batch, unknown=unknown)
         except _RefusedWhole as refusal:
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                await self._deliver(batch[:middle], unknown=refusal.unknown)
-                await self._deliver(batch[middle:], unknown=refusal.unknown)
+            refused = refusal.batch
+            if len(refused) > 1:
+                middle = len(refused) // 2
+                await self._deliver(refused[:middle], unknown=refusal.unknown)
+                await self._deliver(refused[middle:], unknown=refusal.unknown)
             elif refusal.unknown:
-                _fail(batch, CommitUnknownError(f"the answer was lost, and the repeat was refused: {refusal.cause}"))
+                _fail(refused, CommitUnknownError(f"the answer was lost, and the repeat was refused: {refusal.cause}"))
             elif isinstance(refusal.cause, CapabilityError):
-                _fail(batch, refusal.cause)
+                _fail(refused, refusal.cause)
             else:
-                _settle(batch, [Refused(str(refusal.cause))])
+                _settle(refused, [Refused(str(refusal.cause))], unknown=False)
         except SojournError as error:
             _fail(batch, error)
         except Exception as error:  # noqa: BLE001  reported to every caller
@@ -131,22 +132,27 @@ class Batcher:
             _log.exception("the engine failed in a way it does not declare")
             _fail(batch, CommitUnknownError(f"the engine failed in a way it does not declare: {type(error).__name__}"))
 
-    async def _send(self, transactions: Sequence[Transaction], *, unknown: bool) -> Sequence[Outcome]:
-        """Commit, and repeat the same ids for as long as the answer is lost."""
+    async def _send(self, batch: Sequence[_Waiting], *, unknown: bool) -> None:
+        """Commit, and repeat the same ids for as long as answers are lost: the batch's, or those of a part of it."""
         pause = 0.005
         for attempt in range(limits.REPEAT_ATTEMPTS):
             if attempt > 1:
                 await self._clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
                 pause = min(2 * pause, limits.REPEAT_BACKOFF_MAX.total_seconds())
             try:
-                return await self._engine.commit(transactions)
+                answers = await self._engine.commit([waiting.transaction for waiting in batch])
             except CommitUnknownError:
                 unknown = True
             except UnavailableError:
                 if not unknown:
                     raise
             except (BatchRefusedError, CapabilityError) as error:
-                raise _RefusedWhole(error, unknown=unknown) from error
+                raise _RefusedWhole(error, batch, unknown=unknown) from error
+            else:
+                batch = _settle(batch, answers, unknown=unknown)
+                if not batch:
+                    return
+                unknown = True
         raise CommitUnknownError(
             f"the answer to a commit was lost, and so were those of {limits.REPEAT_ATTEMPTS - 1} repeats; "
             "read the state, or repeat the same transaction id"
@@ -154,16 +160,25 @@ class Batcher:
 
 
 class _RefusedWhole(Exception):  # noqa: N818  never leaves this module
-    def __init__(self, cause: BatchRefusedError | CapabilityError, *, unknown: bool) -> None:
+    def __init__(self, cause: BatchRefusedError | CapabilityError, batch: Sequence[_Waiting], *, unknown: bool) -> None:
         super().__init__(str(cause))
         self.cause = cause
+        self.batch = batch
         self.unknown = unknown
 
 
-def _settle(batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
-    for waiting, outcome in zip(batch, outcomes, strict=True):
-        if not waiting.outcome.done():
-            waiting.outcome.set_result(outcome)
+def _settle(batch: Sequence[_Waiting], answers: Sequence[Answer], *, unknown: bool) -> list[_Waiting]:
+    """Hand out the outcomes; return those whose answer is lost, which is also to be `unknown` and not reached now."""
+    lost: list[_Waiting] = []
+    for waiting, answer in zip(batch, answers, strict=True):
+        if not isinstance(answer, SojournError):
+            if not waiting.outcome.done():
+                waiting.outcome.set_result(answer)
+        elif unknown or isinstance(answer, CommitUnknownError):
+            lost.append(waiting)
+        else:
+            _fail((waiting,), answer)
+    return lost
 
 
 def _fail(batch: Sequence[_Waiting], error: SojournError) -> None:

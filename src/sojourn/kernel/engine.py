@@ -1,4 +1,4 @@
-"""The engine port: eight methods and thirteen promises.
+"""The engine port: nine methods and thirteen promises.
 
 An engine is the adapter to one database. Whoever writes one keeps these promises and proves it with
 `sojourn.testing.conformance`, whose tests cite the numbers.
@@ -22,7 +22,8 @@ An engine is the adapter to one database. Whoever writes one keeps these promise
 9.  Watch. From the position that `changes(None, 0)` returns, each later change is delivered at least once, possibly
     merged, unordered across partitions; when in doubt `gap`, and the reader reads again. A touch is no change.
 10. Four failures. `Conflict` and `Refused` as outcomes; `UnavailableError` when nothing was written;
-    `CommitUnknownError` when something may have been. No driver's exception leaves an engine.
+    `CommitUnknownError` when something may have been. No driver's exception leaves an engine. Where a batch goes to
+    several machines, the two errors may also stand for single transactions, in the place of their outcomes.
 11. Limits of `limits.py` are refused before any I/O, by the kernel, alike on all engines.
 12. Cancellation leaves a commit applied or not, never half, and leaks nothing.
 13. Repeat. A transaction id commits at most once while its receipt lives. A repeat answers the first revision and
@@ -38,10 +39,24 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from sojourn import limits
+from sojourn.errors import CommitUnknownError, UnavailableError
 from sojourn.kernel.keys import Cursor, Key, RankSpan
 from sojourn.kernel.transaction import Outcome, Reads, Record, Snapshot, Transaction
 
-__all__ = ["BatchRefusedError", "Changes", "Description", "Engine", "Position", "RankPage", "Swept"]
+__all__ = [
+    "Answer",
+    "BatchRefusedError",
+    "Changes",
+    "Description",
+    "Engine",
+    "Finding",
+    "Position",
+    "RankPage",
+    "Swept",
+]
+
+Answer: TypeAlias = Outcome | UnavailableError | CommitUnknownError
+"""What became of one transaction of a batch: its outcome, or why there is none, where only a part of it was reached."""
 
 Position: TypeAlias = str
 """An opaque place in an engine's change log."""
@@ -94,6 +109,14 @@ class Description(msgspec.Struct, frozen=True):
     batch_bytes: int = limits.BATCH_BYTES
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """What an examination found about the database and its settings; `advice`, if any, says what to change."""
+
+    name: str
+    found: str
+    advice: str | None = None
+
+
 class Engine(Protocol):
     """The adapter to one database. The kernel calls `commit` with one batch at a time, from one loop."""
 
@@ -111,7 +134,7 @@ class Engine(Protocol):
         """Release every connection and thread. Closing twice is harmless."""
         ...
 
-    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Answer]:
         """Apply the transactions in order, each whole or not at all, and make the result durable.
 
         Raises:
@@ -151,6 +174,14 @@ class Engine(Protocol):
 
     async def sweep(self, limit: int) -> Swept:
         """Remove up to `limit` expired records, announcing them as changes, and what log and receipts keep too long.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+        """
+        ...
+
+    async def examine(self) -> Sequence[Finding]:
+        """Look at the version, the rights, the settings that durability depends on: what an operator should know.
 
         Raises:
             UnavailableError: the database cannot be reached.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,7 +23,7 @@ from sojourn.kernel.attempt import Attempt
 from sojourn.kernel.batcher import Batcher
 from sojourn.kernel.checks import check_rank_span, check_reads, check_scope, transaction_bytes
 from sojourn.kernel.clock import Clock, SystemClock
-from sojourn.kernel.engine import Description, Engine, RankPage, Swept
+from sojourn.kernel.engine import Description, Engine, Finding, RankPage, Swept
 from sojourn.kernel.keys import RankSpan, Scope, Span, following
 from sojourn.kernel.subscriptions import Subscription, Subscriptions
 from sojourn.kernel.transaction import (
@@ -119,6 +119,15 @@ class Store:
     ) -> None:
         """Close the store."""
         await self.close()
+
+    async def examine(self) -> Sequence[Finding]:
+        """Look at the database's version, rights and settings: what an operator should know.
+
+        Raises:
+            UnavailableError: the engine could not be reached.
+        """
+        self._opened()
+        return await self.engine.examine()
 
     def describe(self) -> Description:
         """Say what the engine is and which optional promises it keeps; no I/O."""

@@ -17,9 +17,19 @@ from typing import TypedDict, Unpack
 import msgspec
 
 from sojourn.errors import CommitUnknownError, InvalidError, UnavailableError
-from sojourn.kernel.engine import BatchRefusedError, Changes, Description, Engine, Position, RankPage, Swept
+from sojourn.kernel.engine import (
+    Answer,
+    BatchRefusedError,
+    Changes,
+    Description,
+    Engine,
+    Finding,
+    Position,
+    RankPage,
+    Swept,
+)
 from sojourn.kernel.keys import RankSpan
-from sojourn.kernel.transaction import Outcome, Reads, Snapshot, Transaction
+from sojourn.kernel.transaction import Reads, Snapshot, Transaction
 
 __all__ = ["Faults", "FaultyEngine", "Rates"]
 
@@ -106,7 +116,7 @@ class FaultyEngine:
         """Close the inner engine; this never fails on purpose."""
         await self.inner.close()
 
-    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Answer]:
         """Commit by the inner engine, unless a fault strikes before, between or after.
 
         Raises:
@@ -175,6 +185,10 @@ class FaultyEngine:
         """
         await self._reach()
         return await self.inner.sweep(limit)
+
+    async def examine(self) -> Sequence[Finding]:
+        """Return what the inner engine finds; this never fails on purpose."""
+        return await self.inner.examine()
 
     def describe(self) -> Description:
         """Return what the inner engine says of itself."""

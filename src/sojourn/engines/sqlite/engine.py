@@ -19,7 +19,7 @@ from sojourn.engines.sqlite.reader import Reader, TooLongError
 from sojourn.engines.sqlite.writer import Writer
 from sojourn.errors import ClosedError
 from sojourn.kernel.clock import Clock, SystemClock
-from sojourn.kernel.engine import Changes, Description, Position, RankPage, Swept
+from sojourn.kernel.engine import Changes, Description, Finding, Position, RankPage, Swept
 from sojourn.kernel.keys import RankSpan
 from sojourn.kernel.transaction import Outcome, Reads, Snapshot, Transaction
 
@@ -41,6 +41,10 @@ class SqliteEngine:
         self._clock = clock or SystemClock()
         self._changing = asyncio.Lock()
         self._opened: _Opened | None = None
+
+    async def examine(self) -> Sequence[Finding]:
+        """Say how the file is written; nothing about it can be configured."""
+        return (Finding("journal", "write-ahead log, on the disk before a commit returns (FULL)"),)
 
     def describe(self) -> Description:
         """Declare every promise: SQLite keeps them all, on one machine."""

@@ -12,8 +12,8 @@ import pytest
 
 from sojourn.kernel import ids
 from sojourn.kernel.attempt import Attempt
-from sojourn.kernel.engine import Engine
-from sojourn.kernel.transaction import Append, Committed, Outcome, Put, Reads, Transaction
+from sojourn.kernel.engine import Answer, Engine
+from sojourn.kernel.transaction import Append, Committed, Put, Reads, Transaction
 from sojourn.testing.conformance.trial import HOME, SPACE, Conformance, Trial, at, over
 from sojourn.testing.faults import FaultyEngine
 
@@ -143,7 +143,7 @@ class _Held(FaultyEngine):
         self.arrived = asyncio.Event()
         self.let_go = asyncio.Event()
 
-    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Answer]:
         self.arrived.set()
         await self.let_go.wait()
         return await super().commit(batch)

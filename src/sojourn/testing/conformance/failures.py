@@ -9,7 +9,7 @@ import pytest
 
 from sojourn.errors import CommitUnknownError, ConflictError, Retry, SojournError, UnavailableError
 from sojourn.kernel import ids
-from sojourn.kernel.engine import Engine
+from sojourn.kernel.engine import Answer, Engine
 from sojourn.kernel.keys import RankSpan
 from sojourn.kernel.transaction import (
     Absent,
@@ -17,7 +17,6 @@ from sojourn.kernel.transaction import (
     Committed,
     Conflict,
     Guard,
-    Outcome,
     Present,
     Put,
     RankAtMost,
@@ -128,7 +127,7 @@ class Failures(Conformance):
                 await call
 
 
-def _only(outcomes: Sequence[Outcome]) -> Committed:
+def _only(outcomes: Sequence[Answer]) -> Committed:
     (outcome,) = outcomes
     assert isinstance(outcome, Committed)
     return outcome

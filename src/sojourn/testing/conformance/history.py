@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from sojourn import limits
+from sojourn.errors import SojournError
 from sojourn.kernel.engine import Position
 from sojourn.kernel.keys import Key
 from sojourn.kernel.transaction import Committed, Record
@@ -148,6 +149,8 @@ class _History:
         if len(outcomes) != len(batch):
             raise Difference(f"{len(batch)} transactions had {len(outcomes)} outcomes")
         for number, (transaction, outcome) in enumerate(zip(batch, outcomes, strict=True)):
+            if isinstance(outcome, SojournError):
+                raise Difference(f"transaction {number + 1} of {len(batch)} was not reached: {outcome}") from outcome
             try:
                 self.model.judge(transaction, outcome, now)
             except Difference as difference:

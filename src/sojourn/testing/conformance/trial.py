@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 import pytest_asyncio
 
-from sojourn.errors import CapabilityError
+from sojourn.errors import CapabilityError, SojournError
 from sojourn.kernel.clock import Clock
 from sojourn.kernel.engine import Changes, Engine, Position
 from sojourn.kernel.keys import Key, RankSpan, Span
@@ -168,8 +168,10 @@ class Trial:
         attempt: int = 1,
     ) -> Outcome:
         """Commit one transaction, alone in its batch."""
-        (outcome,) = await self.engine.commit([Transaction(id, guards, writes, reads, attempt)])
-        return outcome
+        (answer,) = await self.engine.commit([Transaction(id, guards, writes, reads, attempt)])
+        if isinstance(answer, SojournError):
+            raise answer
+        return answer
 
     async def write(self, *writes: Write, **rest: Any) -> Committed:
         """Commit one transaction that must hold."""
