@@ -143,21 +143,22 @@ async def test_nothing_is_lost_or_doubled_when_answers_are_lost(seed: int) -> No
 async def test_conflicts_beyond_the_budget_are_one_error_and_nothing_is_written(
     shop: Shop, session: Session, clock: ManualClock
 ) -> None:
+    balances = shop.functions.collection("balances", int, by=SessionId)
+
     @shop.functions.mutation
     async def outrun(ctx: MutationCtx, session_id: SessionId) -> None:
-        before = await ctx.db(shop.stock).get("book")
-        await shop.bind().run(restock, session=other)
-        await ctx.db(shop.stock).put("book", -before)
+        before = await ctx.db(balances).get(session_id)
+        await shop.bind().run(refill, session=session)
+        await ctx.db(balances).put(session_id, -before)
 
     @shop.functions.mutation
-    async def restock(ctx: MutationCtx, session_id: SessionId) -> int:
-        return await ctx.db(shop.stock).update("book", lambda stock: stock + 1)
+    async def refill(ctx: MutationCtx, session_id: SessionId) -> int:
+        return await ctx.db(balances).update(session_id, lambda balance: balance + 1)
 
-    other = (await shop.sessions.issue()).session
     async with clock.rushing():
         with pytest.raises(sojourn.ConflictError):
             await shop.bind().run(outrun, session=session)
-    assert await shop.bind().run(restock, session=session) == limits.RUN_ATTEMPTS + 1
+    assert await shop.bind().run(refill, session=session) == limits.RUN_ATTEMPTS + 1
 
 
 @pytest.mark.row("F-C60")
@@ -165,7 +166,7 @@ async def test_conflicts_beyond_the_budget_are_one_error_and_nothing_is_written(
 async def test_a_result_with_nothing_in_it_is_kept_by_its_request(shop: Shop, session: Session, result: Any) -> None:
     @shop.functions.mutation
     async def give(ctx: MutationCtx, session_id: SessionId) -> Any:
-        await ctx.db(shop.stock).update("book", lambda stock: stock + 1)
+        await ctx.db(shop.carts).update(session_id, lambda cart: cart.plus("book"))
         return result
 
     for _ in range(2):

@@ -80,7 +80,7 @@ async def test_a_full_page_guards_only_what_it_shows(store: Store) -> None:
         await tx.scan(Span("t", "p", limit=1))
         if tx.number == 1:
             await store.commit(Transaction(ids.new(), writes=(Put(rival, b"rival"),)))
-        tx.put(Key("t", "other", ""), b"")
+        tx.put(Key("u", "p", ""), b"")
 
     await store.run(lambda tx: work(tx, B))
     assert attempts == [1]
@@ -129,6 +129,23 @@ async def test_an_exception_over_a_state_that_never_was_is_not_raised(store: Sto
         return tx.number
 
     assert await store.run(work) == 2
+
+
+async def test_work_that_only_reads_may_do_so_over_partitions_on_every_engine(store: Store) -> None:
+    """Where the engine reaches one partition at a time, each is proved by itself: a rival's commit is still noticed."""
+    other = Key("t", "another", "")
+    attempts: list[int] = []
+
+    async def work(tx: Attempt) -> bytes:
+        attempts.append(tx.number)
+        seen = await tx.get(A)
+        if tx.number == 1:
+            await store.commit(Transaction(ids.new(), writes=(Put(A, b"rival"),)))
+        assert await tx.get(other) is None
+        return b"" if seen is None else seen.value
+
+    assert await store.run(work) == b"rival"
+    assert attempts == [1, 2]
 
 
 async def test_the_value_is_that_of_the_attempt_that_was_committed(store: Store, clock: ManualClock) -> None:

@@ -205,7 +205,7 @@ class Attempt:
         del self._appends[mark.appends :]
         del self._deleted_spans[mark.deleted_spans :]
 
-    def transaction(self, transaction_id: TransactionId) -> Transaction:
+    def transaction(self, transaction_id: TransactionId | None) -> Transaction:
         """Return all of it as a value. Without a write, or an append, doing it twice is harmless: no id then."""
         writes = (*self._deleted_spans, *self._writes.values(), *self._appends)
         return Transaction(

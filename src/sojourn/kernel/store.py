@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from contextvars import ContextVar
 from types import TracebackType
@@ -179,6 +180,9 @@ class Store:
         this process that use the same partitions. An exception of `work` commits nothing and is raised only if what
         it had read was sound. Returned is the value of the attempt that was committed, and of no other.
 
+        Work that writes nothing may read over many partitions on every engine; where the engine lacks
+        `cross_partition`, what it read holds at one instant for each partition, and not for all of them together.
+
         Raises:
             ConflictError: `limits.RUN_ATTEMPTS` attempts met rivals in other processes; nothing was written.
             RefusedError: the transaction can never be applied; nothing was written.
@@ -292,18 +296,31 @@ class Store:
         except Exception:
             if not attempt.is_torn:
                 raise
-            proof = msgspec.structs.replace(attempt.transaction(transaction_id), id=None, writes=())
-            outcome = await self.submit(proof)
-            if isinstance(outcome, Committed):
+            conflict = await self._prove(attempt)
+            if conflict is None:
                 raise
-            return outcome
+            return conflict
         finally:
             _in_attempt.reset(inside)
         if attempt.is_proved:
             return attempt.number
+        if not attempt.has_writes:
+            return await self._prove(attempt) or attempt.number
         outcome = await self.submit(attempt.transaction(transaction_id))
         # Not always this attempt: an earlier one, whose answer was lost, may have arrived late.
         return outcome.attempt if isinstance(outcome, Committed) else outcome
+
+    async def _prove(self, attempt: Attempt) -> Conflict | None:
+        """Commit what the attempt read, and nothing it wrote: at one instant, or for each partition at one."""
+        guards = attempt.transaction(None).guards
+        parts = [guards]
+        if not self.describe().cross_partition:
+            by_partition = defaultdict[str, list[Guard]](list)
+            for guard in guards:
+                by_partition[_guarded_partition(guard)].append(guard)
+            parts = [tuple(part) for part in by_partition.values()]
+        outcomes = await asyncio.gather(*(self.submit(Transaction(guards=part)) for part in parts))
+        return next((outcome for outcome in outcomes if isinstance(outcome, Conflict)), None)
 
     async def _wait_turn(self, queue: _Queue, conflict: Conflict, number: int) -> None:
         if queue.is_queued:
