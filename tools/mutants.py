@@ -99,8 +99,8 @@ BUGS: Final = (
         2,
         "an attempt reads a record without guarding it",
         "kernel/attempt.py",
-        "(Absent(key) if record is None else RevisionIs(key, record.revision),)",
-        "(Absent(key),) if record is None else ()",
+        "self._guards[Absent(key) if record is None else RevisionIs(key, record.revision)] = None",
+        "self._guards.update({Absent(key): None} if record is None else {})",
     ),
     Bug(
         2,

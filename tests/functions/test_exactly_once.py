@@ -1,6 +1,7 @@
 """Mutations: serializable, re-run on conflict, and once per request id whatever becomes of the answers."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 import sojourn
 from sojourn import limits
 from sojourn.engines.memory import MemoryEngine
-from sojourn.errors import InvalidError, RequestReusedError
+from sojourn.errors import InvalidError, RequestReusedError, SessionRevokedError
 from sojourn.functions import Bound, Call, Functions, MutationCtx, QueryCtx
-from sojourn.kernel import Store
+from sojourn.kernel import Outcome, Reads, Snapshot, Store, Transaction
 from sojourn.sessions import Session, SessionId, Sessions
 from sojourn.testing import FaultyEngine, ManualClock
 
@@ -93,6 +94,32 @@ async def test_a_request_id_used_for_another_call_is_refused(store: Store) -> No
         await bound.run(add, session=session, request_id="r1", by=3)
     assert await bound.run(total, session=session) == 2
     assert await bound.answer(Call(add, session, b'{ "by" : 2 }', "r1")) == b"2", "spelled otherwise, it is the same"
+
+
+async def test_a_call_goes_by_the_session_that_was_just_read(clock: ManualClock) -> None:
+    """One read, of the value that it changes, and the commit. What it wrongly went by costs a second attempt."""
+    asked = list[str]()
+
+    class Counted(MemoryEngine):
+        async def read(self, reads: Reads) -> Snapshot:
+            asked.append("read")
+            return await super().read(reads)
+
+        async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+            asked.append("commit")
+            return await super().commit(batch)
+
+    async with Store(Counted(clock=clock), clock=clock) as store:
+        sessions, bound, add, _, attempts = counting(store)
+        session = (await sessions.issue()).session
+        asked.clear()
+        assert await bound.answer(Call(add, session, b"{}", "r1")) == b"1"
+        assert asked == ["read", "commit"]
+        assert await bound.answer(Call(add, session, b"{}", "r1")) == b"1"
+        assert attempts == [1, 1], "the repeat went by there being no such request, and the commit knew better"
+        await sessions.revoke(session.id)
+        with pytest.raises(SessionRevokedError):
+            await bound.answer(Call(add, session, b"{}", "r2"))
 
 
 async def test_requests_of_two_sessions_have_nothing_to_do_with_each_other(store: Store) -> None:

@@ -148,6 +148,38 @@ async def test_work_that_only_reads_may_do_so_over_partitions_on_every_engine(st
     assert attempts == [1, 2]
 
 
+async def test_what_is_assumed_saves_a_trip_and_is_proved_by_the_commit(store: Store) -> None:
+    await store.commit(Transaction(ids.new(), writes=(Put(A, b"1"),)))
+    snapshot = await store.read(Reads((A, B)))
+    shown: list[bytes | None] = []
+
+    async def work(tx: Attempt) -> None:
+        if tx.number == 1:
+            tx.assume(dict(zip((A, B), snapshot.records.keys, strict=True)), snapshot.now)
+        found = await tx.get(A)
+        shown.append(None if found is None else found.value)
+        tx.put(C, b"by " + (b"" if found is None else found.value))
+
+    await store.run(work)
+    await store.commit(Transaction(ids.new(), writes=(Put(A, b"2"),)))
+    await store.run(work)
+    assert shown == [b"1", b"1", b"2"]
+    assert (await values(store))["c"] == b"by 2"
+
+
+async def test_an_exception_over_what_was_wrongly_assumed_is_not_raised(store: Store) -> None:
+    await store.commit(Transaction(ids.new(), writes=(Put(A, b"1"),)))
+
+    async def work(tx: Attempt) -> int:
+        if tx.number == 1:
+            tx.assume({A: None}, 0)
+        if await tx.get(A) is None:
+            raise LookupError("there is one")
+        return tx.number
+
+    assert await store.run(work) == 2
+
+
 async def test_the_value_is_that_of_the_attempt_that_was_committed(store: Store, clock: ManualClock) -> None:
     async def work(tx: Attempt) -> int:
         await tx.get(A)

@@ -50,7 +50,8 @@ class Presented:
 class Call(msgspec.Struct, frozen=True):
     """One call: the function, its arguments as JSON text, and what makes it recognisable.
 
-    `session` is as it was read for this call. `request_id` recognises a mutation that comes again.
+    `request_id` recognises a mutation that comes again. `is_fresh` says that the session was read for this very call,
+    so that a mutation may go by it without reading it once more.
     """
 
     function: Function[..., Any]
@@ -58,6 +59,7 @@ class Call(msgspec.Struct, frozen=True):
     arguments: bytes
     request_id: str | None = None
     presented: Presented | None = None
+    is_fresh: bool = True
 
 
 class _Done(msgspec.Struct, frozen=True, array_like=True):
@@ -111,13 +113,15 @@ class Bound:
         """
         signature = function.signature
         arguments_text = signature.encode(arguments)
-        if function.kind is not Kind.MUTATION:  # which finds out for itself, in its own transaction
+        is_fresh = function.kind is not Kind.MUTATION  # which finds out for itself, in its own transaction
+        if is_fresh:
             session = await session.refreshed()
-        result: R = signature.load(await self.answer(Call(function, session, arguments_text, request_id)))
+        call = Call(function, session, arguments_text, request_id, is_fresh=is_fresh)
+        result: R = signature.load(await self.answer(call))
         return result
 
     async def answer(self, call: Call) -> bytes:
-        """Run a call whose arguments are JSON text and whose session has just been read; return the result as text.
+        """Run a call whose arguments are JSON text, and return the result as such.
 
         Raises:
             SojournError: as `run` does.
@@ -172,6 +176,9 @@ class Bound:
         digest = _digest(call)
 
         async def attempt(tx: Attempt) -> bytes:
+            if call.is_fresh and tx.number == 1:
+                # A request is most likely new. Where that or the session is different now, the second attempt looks.
+                call.session.recall(tx, absent=() if request is None else (request,))
             left = await call.session.join(tx, beside=() if request is None else (request,))
             if request is not None:
                 found = await tx.get(request)

@@ -14,7 +14,7 @@ known only after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -80,6 +80,7 @@ class Attempt:
         self._deleted_spans: list[DeleteSpan] = []
         self._own_guards = False
         self._snapshots = 0
+        self._has_assumed = False
         self._now: int | None = None
 
     async def now(self) -> int:
@@ -117,8 +118,19 @@ class Attempt:
             await self._enter(key.partition)
         snapshot = await self._snapshot(Reads(keys=missing))
         for key, record in zip(missing, snapshot.records.keys, strict=True):
-            self._seen[key] = record
-            self._add((Absent(key) if record is None else RevisionIs(key, record.revision),))
+            self._note(key, record)
+
+    def assume(self, records: Mapping[Key, Record | None], now: int) -> None:
+        """Go by records as they were seen before this attempt, at `now`; the commit will hold only if it is still so.
+
+        It saves the trip where they have just been read, or most likely stand as assumed. What was read here stays.
+        """
+        self._has_assumed = True
+        if self._now is None:
+            self._now = now
+        for key, record in records.items():
+            if key not in self._seen:
+                self._note(key, record)
 
     async def scan(self, span: Span) -> tuple[Record, ...]:
         """Return up to `span.limit` records; the commit will hold only if exactly these still stand there.
@@ -227,8 +239,12 @@ class Attempt:
 
     @property
     def is_torn(self) -> bool:
-        """Say whether what was read may be of different instants, so that only a commit could prove it sound."""
-        return self._snapshots > 1
+        """Say whether what was seen may be of different instants, so that only a commit could prove it sound."""
+        return self._snapshots > 1 or self._has_assumed
+
+    def _note(self, key: Key, record: Record | None) -> None:
+        self._seen[key] = record
+        self._guards[Absent(key) if record is None else RevisionIs(key, record.revision)] = None
 
     def _add(self, guards: Iterable[Guard]) -> None:
         self._guards.update(dict.fromkeys(guards))

@@ -36,6 +36,7 @@ class Session:
         self._store = store
         self._lifetimes = lifetimes
         self._begin = begin
+        self._view = view
         if view.session is not None:
             facts = lifecycle.facts_of(view.session)
             self.subject = facts.subject
@@ -74,6 +75,15 @@ class Session:
         if self._begin is None or not view.is_unknown:
             view.alive()
         return Session(self._store, self._lifetimes, view, begin=self._begin)
+
+    def recall(self, tx: Attempt, *, absent: Iterable[Key] = ()) -> None:
+        """Let an attempt go by this session as it was read, without a trip, and by there being no `absent` records.
+
+        The commit holds only if that is still so; use it in a first attempt, and let the next one read.
+        """
+        records = (self._view.session, self._view.idle, self._view.trace)
+        known = dict(zip(lifecycle.keys(self.id), records, strict=True))
+        tx.assume({**known, **dict.fromkeys(absent)}, self._view.now)
 
     async def join(self, tx: Attempt, *, beside: Iterable[Key] = ()) -> timedelta:
         """Make a commit one of this session: it holds only if the session is alive then. Return how long it has left.
