@@ -42,7 +42,7 @@ pages: | $(UV) ## write the generated pages of docs/reference
 client: | $(UV) ## build the browser client that the server hands out
 	@$(DEV) --frozen python -m web.build
 
-race: | $(UV) ## two processes and many tasks count up one session: nothing lost, nobody refused
+race: | $(UV) ## two processes count up one session, on each database: nothing lost, nobody refused
 	@$(DEV) --frozen python -m tools.race
 
 kill: N = 50

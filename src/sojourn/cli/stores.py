@@ -57,8 +57,14 @@ def session_id_of(name: str, given: str) -> SessionId:
 
 
 def shown(url: str) -> str:
-    """Return the URL without a password that may be in it."""
-    return re.sub(r"(?<=:)[^:/@]*(?=@)", "…", url)
+    """Return the URL without the passwords in it, wherever they stand."""
+    scheme, separator, rest = url.partition("://")
+    end = re.search(r"[/?#]|$", rest)
+    assert end is not None
+    userinfo, _, _ = rest[: end.start()].rpartition("@")
+    if ":" in userinfo:
+        rest = userinfo.partition(":")[0] + ":…" + rest[len(userinfo) :]
+    return scheme + separator + re.sub(r"(?i)(?<=[?&])((?:ssl)?password)=[^&#]*", r"\1=…", rest)
 
 
 def _check_file(path: Path) -> None:
