@@ -1,5 +1,7 @@
 """From a URL to a store: what no engine answers to is one named error, before any I/O."""
 
+import traceback
+
 import pytest
 
 import sojourn
@@ -14,6 +16,13 @@ def test_a_url_that_names_no_store_is_refused_by_name(url: str) -> None:
     with pytest.raises(InvalidError, match="url") as caught:
         sojourn.open(url)
     assert len(str(caught.value)) < 300
+
+
+def test_what_is_wrong_with_a_url_is_said_without_its_password() -> None:
+    url = "redis://ann:hunter2\u2100@cache"
+    with pytest.raises(InvalidError, match="not a URL") as caught:
+        sojourn.open(url)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "no such folder/app.db", "."])
