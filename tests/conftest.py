@@ -1,6 +1,6 @@
 """What most tests share: a clock moved by hand, and a store on every engine, both going by that clock."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,8 +8,13 @@ import pytest
 import sojourn
 from sojourn.kernel import Store
 from sojourn.testing import ManualClock
+from tests.servers.sharing import Name
+from tests.servers.stores import fresh, remove
 
-ENGINES = {"memory": "memory:", "sqlite": "sqlite:///{folder}/app.db"}
+pytest_plugins = ["tests.servers.plugin"]
+
+EMBEDDED = {"memory": "memory:", "sqlite": "sqlite:///{folder}/app.db"}
+SERVERS: tuple[Name, ...] = ("postgres18", "redis-cluster", "valkey")
 
 
 @pytest.fixture
@@ -17,10 +22,15 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=ENGINES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=(*EMBEDDED, *SERVERS))
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a store that nobody has used, on each engine in turn."""
-    return ENGINES[request.param].format(folder=tmp_path)
+    if request.param in EMBEDDED:
+        yield EMBEDDED[request.param].format(folder=tmp_path)
+        return
+    url = fresh(request.param)
+    yield url
+    remove(url)
 
 
 @pytest.fixture

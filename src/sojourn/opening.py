@@ -21,17 +21,20 @@ _ENTRY_POINTS = "sojourn.engines"
 def open(url: str, *, clock: Clock | None = None) -> Store:
     """Return a store over the database that the URL names; no I/O happens until it is opened.
 
-    `memory:` keeps records in this process, `sqlite:///relative.db` and `sqlite:////absolute.db` in a file. Further
-    schemes come from packages that declare an entry point in the group `sojourn.engines`: a callable that takes the
-    URL and the clock and returns an engine. `clock` replaces the host's time, for tests.
+    `memory:` keeps records in this process, `sqlite:///relative.db` and `sqlite:////absolute.db` in a file.
+    `postgresql://user@host/database`, `redis://host` and `redis+cluster://host` (any node of a cluster) keep them in a
+    database that many processes share; `rediss:` and `rediss+cluster:` are the same by TLS. Further schemes come from
+    packages that declare an entry point in the group `sojourn.engines`: a callable that takes the URL and the clock
+    and returns an engine. `clock` replaces the engine's time, for tests.
 
     Raises:
         InvalidError: the URL has no scheme that any engine answers to, or lacks what its engine needs.
+        MissingExtraError: the engine's driver is not installed.
     """
     try:
         scheme = urlsplit(url).scheme
-    except ValueError as error:
-        raise InvalidError("url", f"this is not a URL: {error}") from error
+    except ValueError:  # whose text, and traceback, may show a password
+        raise InvalidError("url", "this is not a URL; percent-encode what is special in a name or password") from None
     make = _ENGINES.get(scheme) or _third_party(scheme)
     return Store(make(url, clock), clock=clock)
 
@@ -52,6 +55,18 @@ def _sqlite(url: str, clock: Clock | None) -> Engine:
     return SqliteEngine(path, clock=clock)
 
 
+def _postgres(url: str, clock: Clock | None) -> Engine:
+    from sojourn.engines.postgres import PostgresEngine  # noqa: PLC0415
+
+    return PostgresEngine(url, clock=clock)
+
+
+def _redis(url: str, clock: Clock | None) -> Engine:
+    from sojourn.engines.redis import RedisEngine  # noqa: PLC0415
+
+    return RedisEngine(url, clock=clock)
+
+
 def _third_party(scheme: str) -> Callable[[str, Clock | None], Engine]:
     from importlib.metadata import entry_points  # noqa: PLC0415  slow to import, and rarely needed
 
@@ -62,4 +77,13 @@ def _third_party(scheme: str) -> Callable[[str, Clock | None], Engine]:
     raise InvalidError("url", f"no engine answers to the scheme {scheme[:32]!r}; known here: {known}")
 
 
-_ENGINES: dict[str, Callable[[str, Clock | None], Engine]] = {"memory": _memory, "sqlite": _sqlite}
+_ENGINES: dict[str, Callable[[str, Clock | None], Engine]] = {
+    "memory": _memory,
+    "postgres": _postgres,
+    "postgresql": _postgres,
+    "redis": _redis,
+    "redis+cluster": _redis,
+    "rediss": _redis,
+    "rediss+cluster": _redis,
+    "sqlite": _sqlite,
+}

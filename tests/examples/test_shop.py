@@ -44,14 +44,15 @@ async def test_of_two_buyers_one_gets_the_last_one(shop: ModuleType, bound: Boun
     """Proves that two who check out at once cannot both have it, and that the loser keeps the basket."""
     buyers = [await issue(shop), await issue(shop)]
     for buyer in buyers:
-        await bound.run(shop.add, session=buyer, sku="lantern")
+        for sku in ("lantern", "mug"):
+            await bound.run(shop.add, session=buyer, sku=sku)
     buying = [asyncio.ensure_future(bound.run(shop.check_out, session=buyer)) for buyer in buyers]
     await asyncio.wait(buying)
     with needs(shop.store, "cross_partition"):
-        with pytest.raises(ApplicationError, match="^Storm lantern: nothing left"):
+        with pytest.raises(ApplicationError, match="Storm lantern: nothing left"):
             await asyncio.gather(*buying)
         held = [(await bound.run(shop.view, session=buyer)).basket.items for buyer in buyers]
-        assert sorted(held, key=len) == [{}, {"lantern": 1}]
+        assert sorted(held, key=len) == [{}, {"lantern": 1, "mug": 1}]
 
 
 async def test_an_order_that_cannot_be_filled_takes_nothing(shop: ModuleType, bound: Bound) -> None:
@@ -72,7 +73,8 @@ async def test_each_hour_the_shelves_are_full_again(shop: ModuleType, bound: Bou
         return int((await bound.run(shop.view, session=await issue(shop))).left["lantern"])
 
     buyer = await issue(shop)
-    await bound.run(shop.add, session=buyer, sku="lantern")
+    for sku in ("lantern", "mug"):
+        await bound.run(shop.add, session=buyer, sku=sku)
     with needs(shop.store, "cross_partition"):
         await bound.run(shop.check_out, session=buyer)
         assert await left() == 0
@@ -80,11 +82,12 @@ async def test_each_hour_the_shelves_are_full_again(shop: ModuleType, bound: Bou
         assert await left() == 1
 
 
-async def test_parallel_changes_of_one_basket_all_count(shop: ModuleType, bound: Bound) -> None:
+async def test_parallel_changes_of_one_basket_all_count(shop: ModuleType, bound: Bound, clock: ManualClock) -> None:
     """Proves that no click is lost to another, and that the basket tells how many writes there were."""
     buyer = await issue(shop)
-    await asyncio.gather(*(bound.run(shop.add, session=buyer, sku="mug") for _ in range(30)))
-    await asyncio.gather(*(bound.run(shop.mark, session=buyer) for _ in range(10)))
+    async with clock.rushing():  # who meets a rival more than once pauses
+        await asyncio.gather(*(bound.run(shop.add, session=buyer, sku="mug") for _ in range(30)))
+        await asyncio.gather(*(bound.run(shop.mark, session=buyer) for _ in range(10)))
     basket = await bound.run(shop.add, session=buyer, sku="mug", count=-40)
     assert (basket.items, basket.writes) == ({}, 41)
 

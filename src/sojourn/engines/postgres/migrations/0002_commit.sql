@@ -1,0 +1,410 @@
+-- Applying a batch, in one trip.
+
+-- The instant, rank or bound that a number stands for: step 0 is the number itself, -1 none at all, and any other adds
+-- it to the time and rounds up to a multiple of the step.
+CREATE FUNCTION sojourn.instant(number bigint, step bigint, now bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN step = 0 THEN number
+    WHEN step = 1 THEN now + number
+    WHEN step < 0 THEN NULL
+    ELSE (now + number + CASE WHEN now + number > 0 THEN step - 1 ELSE 0 END) / step * step
+END;
+
+-- The engine's time: that of the test, or the server's, which must not step back below what the process has seen.
+CREATE FUNCTION sojourn.now(given bigint, seen bigint) RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN coalesce(given, greatest(seen, (extract(epoch FROM clock_timestamp()) * 1000)::bigint));
+
+-- Take the locks of partitions until the end of the transaction, in the order given, which is the same for everybody.
+-- There are 4,096 numbers, those of each store apart from all others'. Who needs more than 512 of them locks the whole
+-- store instead: the server's table of locks is shared by all, and it is not large.
+CREATE FUNCTION sojourn.lock(numbers integer[]) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    store CONSTANT integer := hashtext('sojourn.store');
+    is_taken boolean; -- an expression costs less than a statement, so a lock is taken by asking what it returns
+    number integer;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'sojourn needs READ COMMITTED: what it reads under a lock must be all that was committed before'
+            USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    IF cardinality(numbers) > 512 THEN
+        is_taken := pg_advisory_xact_lock(store, -1) IS NOT NULL;
+    ELSE
+        is_taken := pg_advisory_xact_lock_shared(store, -1) IS NOT NULL;
+        FOREACH number IN ARRAY numbers LOOP
+            is_taken := pg_advisory_xact_lock(store, number) IS NOT NULL;
+        END LOOP;
+    END IF;
+END
+$$;
+
+-- The living records of a span: the first so many, or with a negative number the last. Values only where they are wanted.
+CREATE FUNCTION sojourn.span(
+    of_space text, of_partition text, start text, stop text, moment bigint, most bigint, wanted boolean
+) RETURNS TABLE (item text, revision bigint, rank bigint, expires_at bigint, value bytea)
+LANGUAGE plpgsql STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    stop := coalesce(stop, repeat(chr(1114111), 257)); -- greater than any item
+    IF most >= 0 THEN
+        RETURN QUERY
+            SELECT r.item, r.revision, r.rank, r.expires_at, CASE WHEN wanted THEN r.value END
+            FROM sojourn.records AS r
+            WHERE r.space = of_space AND r.partition = of_partition AND r.item >= start AND r.item < stop
+                AND (r.expires_at IS NULL OR r.expires_at > moment)
+            ORDER BY r.item LIMIT most;
+    ELSE
+        RETURN QUERY
+            SELECT r.item, r.revision, r.rank, r.expires_at, CASE WHEN wanted THEN r.value END
+            FROM sojourn.records AS r
+            WHERE r.space = of_space AND r.partition = of_partition AND r.item >= start AND r.item < stop
+                AND (r.expires_at IS NULL OR r.expires_at > moment)
+            ORDER BY r.item DESC LIMIT -most;
+    END IF;
+END
+$$;
+
+-- Apply a batch of transactions, one by one, to what is known of the records.
+--
+-- Every key that a guard, a write or a read names has a place in `spaces`, `partitions` and `items`. What stands there
+-- is read once, into arrays of the same places; the steps of `program` judge and change these; and what they changed
+-- is written back once, when all is done or when a span must be looked up. So a batch costs a few statements, however
+-- large it is, and yet each transaction sees what those before it did.
+--
+-- A step is seven numbers: its kind, the place or span that it is about, and five more. See `program.py`, which writes
+-- them. From 40 on a step asks the tables, so they must be up to date. `spans` holds four texts for each span or
+-- append: space, partition, start (or prefix) and stop. New values stand in `contents`. Those of the first `wanted`
+-- places are read with their records.
+--
+-- An id is inserted into `receipts` in the hope that it is new, and looked for when a guard fails. If it is not new,
+-- all fails, and the batch is to be sent again as `doubtful`: then ids are looked for first.
+--
+-- Each answer is a row: 1 committed, 2 repeated, 3 conflict, 4 a record that was read; the last one is 0, the time.
+CREATE FUNCTION sojourn.commit(
+    given bigint, seen bigint, receipts_keep bigint, doubtful boolean,
+    locks integer[], spaces text[], partitions text[], items text[], wanted integer,
+    ids bytea[], program bigint[], contents bytea[], spans text[]
+) RETURNS TABLE (
+    answer integer, place integer, item text, revision bigint, rank bigint, expires_at bigint, value bytea
+)
+LANGUAGE plpgsql VOLATILE
+SET lock_timeout = '5s' -- limits.POSTGRES_LOCK
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+-- Nothing here is given a first value that NULL may stand for, and no answer is emptied that is empty already: each
+-- expression that is reached costs as much, once in each transaction, as some hundred lines of any other language.
+DECLARE
+    moment bigint;
+    -- What stands at each place: no revision, no record.
+    revisions bigint[];
+    ranks bigint[];
+    expiries bigint[];
+    olds bytea[]; -- the values in the table
+    news integer[]; -- where in `contents` the new value is; 0, there is none
+    states integer[]; -- not yet written back: 1 written or deleted, 2 touched
+    announced boolean[];
+    has_written boolean;
+    has_deleted boolean;
+    has_touched boolean;
+    has_announced boolean;
+    -- What deletions of spans have removed.
+    gone_spaces text[];
+    gone_partitions text[];
+    gone_items text[];
+    -- What was committed under each id, now or before.
+    attempts integer[];
+    drawns bigint[];
+    fresh integer[];
+    -- The step: where in the program it is, its kind, and its place.
+    at integer := -6;
+    kind integer;
+    n integer;
+    -- The transaction.
+    receipt integer;
+    attempt integer;
+    before_done integer;
+    before_next integer;
+    drawn bigint;
+    remaining integer;
+    -- What one step needs.
+    holds boolean;
+    old_attempt integer;
+    old_drawn bigint;
+    new_rank bigint;
+    new_expiry bigint;
+    removed text[];
+    other integer;
+BEGIN
+    PERFORM sojourn.lock(locks);
+    moment := sojourn.now(given, seen); -- not before: what was committed while we waited must not be in the future
+
+    SELECT array_agg(r.revision), array_agg(r.rank), array_agg(r.expires_at), array_agg(r.value)
+    INTO revisions, ranks, expiries, olds
+    FROM (
+        SELECT r.revision, r.rank, r.expires_at, CASE WHEN k.nth <= wanted THEN r.value END AS value
+        FROM unnest(spaces, partitions, items) WITH ORDINALITY AS k (space, partition, item, nth)
+        LEFT JOIN sojourn.records AS r
+            ON r.space = k.space AND r.partition = k.partition AND r.item = k.item
+            AND (r.expires_at IS NULL OR r.expires_at > moment)
+        ORDER BY k.nth
+    ) AS r;
+    news := array_fill(0, ARRAY[cardinality(spaces)]);
+    states := news;
+    announced := array_fill(false, ARRAY[cardinality(spaces)]);
+
+    IF doubtful THEN
+        SELECT array_agg(r.attempt), array_agg(r.revision) INTO attempts, drawns
+        FROM (
+            SELECT r.attempt, r.revision
+            FROM unnest(ids) WITH ORDINALITY AS k (id, nth) LEFT JOIN sojourn.receipts AS r ON r.id = k.id
+            ORDER BY k.nth
+        ) AS r;
+    END IF;
+
+    LOOP
+        at := at + 7;
+        kind := program[at];
+        n := program[at + 1];
+
+        IF kind >= 40 AND (has_written OR has_deleted OR has_touched) THEN -- write back
+            IF has_deleted THEN
+                DELETE FROM sojourn.records AS r
+                USING unnest(spaces, partitions, items, revisions, states) AS k (space, partition, item, revision, state)
+                WHERE k.state = 1 AND k.revision IS NULL
+                    AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
+                has_deleted := false;
+            END IF;
+            IF has_written THEN
+                INSERT INTO sojourn.records AS r (space, partition, item, revision, rank, expires_at, value)
+                SELECT k.space, k.partition, k.item, k.revision, k.rank, k.expiry, contents[k.new]
+                FROM unnest(spaces, partitions, items, revisions, ranks, expiries, news, states)
+                    AS k (space, partition, item, revision, rank, expiry, new, state)
+                WHERE k.state = 1 AND k.revision IS NOT NULL
+                ON CONFLICT ON CONSTRAINT records_pkey DO UPDATE SET
+                    revision = excluded.revision, rank = excluded.rank,
+                    expires_at = excluded.expires_at, value = excluded.value;
+                has_written := false;
+            END IF;
+            IF has_touched THEN
+                UPDATE sojourn.records AS r SET rank = k.rank, expires_at = k.expiry
+                FROM unnest(spaces, partitions, items, ranks, expiries, states)
+                    AS k (space, partition, item, rank, expiry, state)
+                WHERE k.state = 2 AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
+                has_touched := false;
+            END IF;
+            states := array_fill(0, ARRAY[cardinality(states)]);
+        END IF;
+
+        IF kind < 10 OR kind = 40 THEN -- a guard
+            CASE kind
+                WHEN 1 THEN holds := revisions[n] = program[at + 2];
+                WHEN 2 THEN holds := revisions[n] IS NULL;
+                WHEN 3 THEN holds := revisions[n] IS NOT NULL;
+                WHEN 4 THEN holds := ranks[n] <= sojourn.instant(program[at + 2], program[at + 3], moment);
+                ELSE
+                    SELECT count(*) = program[at + 2] AND coalesce(max(s.revision), 0) = program[at + 3] INTO holds
+                    FROM sojourn.span(
+                        spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, program[at + 2] + 1, false
+                    ) AS s;
+            END CASE;
+            CONTINUE WHEN holds;
+            IF receipt > 0 AND NOT doubtful THEN
+                SELECT r.attempt, r.revision INTO old_attempt, old_drawn
+                FROM sojourn.receipts AS r WHERE r.id = ids[receipt];
+                IF FOUND THEN
+                    attempts[receipt] := old_attempt;
+                    drawns[receipt] := old_drawn;
+                    at := before_done;
+                    CONTINUE;
+                END IF;
+            END IF;
+            answer := 3;
+            place := program[at + 6];
+            IF kind < 10 AND revisions[n] IS NOT NULL THEN
+                revision := revisions[n];
+                rank := ranks[n];
+                expires_at := expiries[n];
+                value := contents[news[n]];
+                IF value IS NULL THEN
+                    SELECT r.value INTO value FROM sojourn.records AS r
+                    WHERE r.space = spaces[n] AND r.partition = partitions[n] AND r.item = items[n];
+                END IF;
+            END IF;
+            RETURN NEXT;
+            revision := NULL;
+            rank := NULL;
+            expires_at := NULL;
+            value := NULL;
+            at := before_next;
+
+        ELSIF kind = 10 OR kind < 13 AND revisions[n] IS NULL THEN -- put; create and ensure where nothing stands
+            IF drawn IS NULL THEN
+                drawn := nextval('sojourn.revisions');
+            END IF;
+            revisions[n] := drawn;
+            ranks[n] := sojourn.instant(program[at + 3], program[at + 4], moment);
+            expiries[n] := sojourn.instant(program[at + 5], program[at + 6], moment);
+            news[n] := program[at + 2];
+            states[n] := 1;
+            announced[n] := true;
+            has_written := true;
+            has_announced := true;
+
+        ELSIF kind = 20 THEN -- a transaction begins
+            receipt := n;
+            attempt := program[at + 2];
+            before_done := program[at + 3];
+            before_next := program[at + 4];
+            drawn := NULL;
+            remaining := 0;
+            IF attempts[receipt] IS NOT NULL THEN
+                at := before_done;
+            END IF;
+
+        ELSIF kind = 21 THEN -- a transaction has been judged and written
+            answer := 1;
+            IF receipt = 0 THEN
+                place := remaining;
+                revision := drawn;
+            ELSIF attempts[receipt] IS NULL THEN
+                place := remaining;
+                revision := drawn;
+                attempts[receipt] := attempt;
+                drawns[receipt] := drawn;
+                fresh := fresh || receipt;
+            ELSE
+                answer := 2;
+                place := 0;
+                revision := drawns[receipt];
+                rank := attempts[receipt];
+            END IF;
+            RETURN NEXT;
+            revision := NULL;
+            rank := NULL;
+
+        ELSIF kind = 30 THEN -- read a key
+            IF revisions[n] IS NOT NULL THEN
+                answer := 4;
+                place := program[at + 2];
+                revision := revisions[n];
+                rank := ranks[n];
+                expires_at := expiries[n];
+                value := coalesce(contents[news[n]], olds[n]);
+                RETURN NEXT;
+                revision := NULL;
+                rank := NULL;
+                expires_at := NULL;
+                value := NULL;
+            END IF;
+
+        ELSIF kind < 14 THEN -- touch, and ensure where a record stands; create has nothing to do there
+            IF kind > 11 AND revisions[n] IS NOT NULL THEN
+                new_rank := ranks[n];
+                new_expiry := expiries[n];
+                IF program[at + 4] <> -2 THEN
+                    new_rank := sojourn.instant(program[at + 3], program[at + 4], moment);
+                END IF;
+                IF program[at + 6] <> -2 THEN
+                    new_expiry := sojourn.instant(program[at + 5], program[at + 6], moment);
+                END IF;
+                IF new_rank IS DISTINCT FROM ranks[n] OR new_expiry IS DISTINCT FROM expiries[n] THEN
+                    ranks[n] := new_rank;
+                    expiries[n] := new_expiry;
+                    IF states[n] = 0 THEN
+                        states[n] := 2;
+                        has_touched := true;
+                    END IF;
+                END IF;
+            END IF;
+
+        ELSIF kind = 14 THEN -- delete
+            IF revisions[n] IS NOT NULL THEN
+                revisions[n] := NULL;
+                ranks[n] := NULL;
+                expiries[n] := NULL;
+                states[n] := 1;
+                announced[n] := true;
+                has_deleted := true;
+                has_announced := true;
+            END IF;
+
+        ELSIF kind = 15 THEN -- append: in a place of its own, for a key that nobody can have named yet
+            IF drawn IS NULL THEN
+                drawn := nextval('sojourn.revisions');
+            END IF;
+            other := cardinality(spaces) + 1;
+            spaces[other] := spans[n];
+            partitions[other] := spans[n + 1];
+            items[other] := spans[n + 2] || lpad(to_hex(drawn), 16, '0') || lpad(to_hex(program[at + 3]), 4, '0');
+            revisions[other] := drawn;
+            expiries[other] := sojourn.instant(program[at + 5], program[at + 6], moment);
+            news[other] := program[at + 2];
+            states[other] := 1;
+            announced[other] := true;
+            has_written := true;
+            has_announced := true;
+
+        ELSIF kind = 41 THEN -- delete a span
+            WITH span AS (
+                SELECT s.item
+                FROM sojourn.span(
+                    spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, program[at + 2], false
+                ) AS s
+            ), gone AS (
+                DELETE FROM sojourn.records AS r USING span
+                WHERE r.space = spans[n] AND r.partition = spans[n + 1] AND r.item = span.item
+                RETURNING r.item
+            )
+            SELECT array_agg(gone.item) INTO removed FROM gone;
+            CONTINUE WHEN removed IS NULL;
+            FOR other IN
+                SELECT k.nth FROM unnest(spaces, partitions, items) WITH ORDINALITY AS k (space, partition, item, nth)
+                WHERE k.space = spans[n] AND k.partition = spans[n + 1] AND k.item = ANY (removed)
+            LOOP
+                revisions[other] := NULL;
+                ranks[other] := NULL;
+                expiries[other] := NULL;
+            END LOOP;
+            gone_spaces := gone_spaces || array_fill(spans[n], ARRAY[cardinality(removed)]);
+            gone_partitions := gone_partitions || array_fill(spans[n + 1], ARRAY[cardinality(removed)]);
+            gone_items := gone_items || removed;
+            has_announced := true;
+            IF cardinality(removed) = program[at + 2] AND EXISTS (
+                SELECT FROM sojourn.span(spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, 1, false)
+            ) THEN
+                remaining := 1;
+            END IF;
+
+        ELSIF kind = 42 THEN -- read a span
+            RETURN QUERY
+                SELECT 4, program[at + 2]::integer, s.item, s.revision, s.rank, s.expires_at, s.value
+                FROM sojourn.span(
+                    spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, program[at + 3], true
+                ) AS s;
+
+        ELSE
+            EXIT;
+        END IF;
+    END LOOP;
+
+    IF has_announced THEN
+        INSERT INTO sojourn.log (xid, at, spaces, partitions, items)
+        SELECT pg_current_xact_id(), moment,
+            array_agg(k.space) || gone_spaces, array_agg(k.partition) || gone_partitions, array_agg(k.item) || gone_items
+        FROM unnest(spaces, partitions, items, announced) AS k (space, partition, item, announced) WHERE k.announced;
+    END IF;
+    IF fresh IS NOT NULL THEN
+        INSERT INTO sojourn.receipts (id, revision, attempt, until)
+        SELECT ids[f], drawns[f], attempts[f], moment + receipts_keep FROM unnest(fresh) AS f;
+    END IF;
+    answer := 0;
+    place := CASE WHEN has_announced THEN 1 ELSE 0 END;
+    revision := moment;
+    RETURN NEXT;
+END
+$$;

@@ -1,0 +1,123 @@
+"""The servers of the tests: shared by a run, gone after it, and honest about what is missing."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from tests.servers import NotInstalledError, Postgres, Redis, ServerError, shared, sharing
+from tests.servers.binaries import find
+from tests.servers.process import READY_S, family
+from tests.servers.proxy import Proxy
+
+SHARE = """
+import sys
+from tests.servers import shared, sharing
+with sharing():
+    print(shared("valkey"), flush=True)
+    sys.stdin.read()
+"""
+
+
+def connected(url: str) -> socket.socket:
+    """Return a connection to the server that the URL names."""
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), READY_S)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Wait for what the other side does next, and say whether that was to go away."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_run_has_one_server_of_each_kind() -> None:
+    """Proves that whoever asks gets the same server, also a process that a test has started."""
+    asked = "from tests.servers import shared; print(shared('valkey'))"
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
+    assert told == shared("valkey")
+
+
+def test_a_server_of_somebody_else_is_used_when_the_environment_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that nothing is started then, and that the run says whose server it was."""
+    monkeypatch.delenv("SOJOURN_TEST_SERVERS")
+    monkeypatch.setenv("SOJOURN_TEST_REDIS_CLUSTER_URL", "redis+cluster://example/")
+    with sharing() as started:
+        assert shared("redis-cluster") == "redis+cluster://example/"
+        assert [server.version for server in started] == ["given by SOJOURN_TEST_REDIS_CLUSTER_URL"]
+
+
+def test_servers_end_with_the_run_however_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that no server is left when the process that shares it is killed."""
+    monkeypatch.delenv("SOJOURN_TEST_SERVERS")
+    with subprocess.Popen(
+        [sys.executable, "-c", SHARE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        with connected(run.stdout.readline().strip()) as connection:
+            run.kill()
+            assert is_closed(connection)
+
+
+def test_a_server_keeps_its_port_and_its_data() -> None:
+    """Proves that a killed server comes back where it was, with what it had."""
+    with Redis("valkey", appendonly="yes", appendfsync="always") as server:
+        with connected(server.url()) as connection:
+            connection.sendall(b"SET kept 17\r\n")
+            assert connection.recv(5) == b"+OK\r\n"
+            server.kill()
+            assert is_closed(connection)
+        server.start()
+        with connected(server.url()) as connection:
+            connection.sendall(b"GET kept\r\n")
+            assert connection.recv(8) == b"$2\r\n17\r\n"
+
+
+def test_a_frozen_server_answers_nobody_and_then_goes_on() -> None:
+    """Proves that the backends of PostgreSQL are frozen with it: a question of before is answered when it goes on."""
+    with Postgres() as server, ThreadPoolExecutor(1) as asking, psycopg.connect(server.url()) as connection:
+        server.pause()
+        answer = asking.submit(connection.execute, "SELECT 17")
+        states = {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in family(server.pid)}
+        assert states == {"T"}
+        assert not answer.done()
+        server.resume()
+        assert answer.result(READY_S).fetchone() == (17,)
+
+
+def test_a_server_that_does_not_start_says_why() -> None:
+    """Proves that the end of a server's log is in the error."""
+    with pytest.raises(ServerError, match="no-such-setting"), Redis("valkey", no_such_setting="1"):
+        pass
+
+
+def test_what_is_not_installed_is_an_error_that_says_how_to_install_it() -> None:
+    """Proves that a missing server is no reason to leave tests out."""
+    with pytest.raises(NotInstalledError, match="apt-get install it"):
+        find("no-such-server", (), "apt-get install it")
+
+
+async def test_a_proxy_cuts_connections_and_only_when_told_to() -> None:
+    """Proves that bytes pass both ways until the proxy cuts, and that then every connection ends."""
+    with Redis("valkey") as server:
+        async with Proxy(server.port, seed=1) as proxy:
+            for cuts in (0, 1, 2):
+                reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+                writer.write(b"PING\r\n")
+                assert await reader.readexactly(7) == b"+PONG\r\n"
+                assert proxy.cuts == cuts
+                proxy.is_cutting = True
+                writer.write(b"PING\r\n" * 10_000)
+                with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                    await reader.readexactly(70_000)
+                await proxy.reaches(cuts + 1)
+                proxy.is_cutting = False
+                writer.transport.abort()
