@@ -225,6 +225,70 @@ SQLITE_WAL_BYTES: Final = 67_108_864
 SQLITE_CACHE_BYTES: Final = 16_777_216
 """Bytes of pages that each of an engine's three connections keeps in memory."""
 
+POSTGRES_READERS: Final = 3
+"""Connections of one process that read. So a long listing delays no short read, and many processes fit one server."""
+
+POSTGRES_CONNECT: Final = timedelta(seconds=4)
+"""How long a connection to one PostgreSQL host may take, sign-in included. Whole seconds, as libpq counts them."""
+
+POSTGRES_ANSWER: Final = timedelta(seconds=10)
+"""How long PostgreSQL may take to answer. Then the connection is given up, and the outcome of a commit is unknown."""
+
+POSTGRES_LOCK: Final = timedelta(seconds=5)
+"""How long a commit waits for another one in the same partition. Well below the time that an answer may take."""
+
+POSTGRES_INSTALL: Final = timedelta(seconds=60)
+"""How long making or upgrading the tables may take, with the wait for another process that does the same."""
+
+POSTGRES_NUDGE: Final = timedelta(milliseconds=10)
+"""Shortest pause between two nudges that tell other processes of changes. Each costs the server as much as a small
+commit."""
+
+POSTGRES_POLL: Final = timedelta(seconds=1)
+"""Pause between two looks for the changes of other processes while nudges come. A lost one costs as much."""
+
+POSTGRES_POLL_POOLED: Final = timedelta(milliseconds=50)
+"""The same where no nudge can come, behind a pooler."""
+
+POSTGRES_LOG_KEYS: Final = 50_000
+"""Changed keys of one look into the log. Beyond it the watcher is told of a gap, and reads again."""
+
+REDIS_BUCKETS: Final = 128
+"""Buckets of a store on a Redis cluster, each in a hash slot of its own. Enough to spread over any number of servers
+that is likely; a listing by rank asks all of them."""
+
+REDIS_TRANSACTIONS: Final = 128
+"""Transactions of one batch on Redis. A script holds up everybody else on its server for as long as it runs."""
+
+REDIS_CONNECT: Final = timedelta(seconds=2)
+"""How long a connection to Redis may take, sign-in included. A server that is alive needs a thousandth of it."""
+
+REDIS_ANSWER: Final = timedelta(seconds=5)
+"""How long Redis may take to answer. Then the connection is given up, and the outcome of a commit is unknown."""
+
+REDIS_LOG_ENTRIES: Final = 100
+"""Entries, of one batch each, that one look into a bucket's change log returns; the next one goes on."""
+
+REDIS_LOG_TRIM: Final = 10_000
+"""Entries that one step of a sweep drops from a bucket's change log. The server waits meanwhile."""
+
+REDIS_PROBE: Final = timedelta(milliseconds=100)
+"""Pause between two tries of a cluster's server that does not answer, and between two looks at who holds what. Calls
+to it fail at once meanwhile."""
+
+REDIS_VIEWS: Final = 3
+"""Servers of a cluster that are asked how they see it; the newest view counts. One alone may have been cut off."""
+
+REDIS_MOVES: Final = 6
+"""Pauses that a call makes on its way from one server of a cluster to the next, each twice as long as the last."""
+
+REDIS_MOVE_PAUSE: Final = timedelta(milliseconds=1)
+"""The first of these pauses: moving a small slot takes no longer. All of them together hold up nobody for long."""
+
+REDIS_PATROL: Final = timedelta(seconds=1)
+"""How long who watches a cluster trusts its servers to say what changes. Then it looks itself, in case a server has
+taken over of which nobody has heard."""
+
 BODY_BYTES: Final = 1_048_576
 """Bytes of a request's body. Arguments and what surrounds them; files belong elsewhere."""
 
