@@ -67,7 +67,7 @@ class Processes(Conformance):
     async def test_a_killed_process_loses_nothing_it_acknowledged(self, trial: Trial) -> None:
         """Killed in mid-commit, again and again: what it acknowledged is there, and what is there is whole."""
         with trial.needs(Capability.CROSS_PROCESS, Capability.DURABLE):
-            trial.reach()
+            trial.reach(Capability.DURABLE)
             for kill in range(_KILLS):
                 address = await trial.create()
                 async with _child(trial, "acknowledge", 0, address=address) as child:

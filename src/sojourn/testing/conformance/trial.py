@@ -128,9 +128,10 @@ class Trial:
         """Let the short words below speak to this engine, which is over the same store."""
         self._engine = engine
 
-    def reach(self) -> str:
-        """Return the address, for a child process."""
-        self._require(Capability.CROSS_PROCESS)
+    def reach(self, *also: Capability) -> str:
+        """Return the address, for a child process of a test that needs these too."""
+        for capability in (Capability.CROSS_PROCESS, *also):
+            self._require(capability)
         return self.address
 
     def _require(self, capability: Capability) -> None:

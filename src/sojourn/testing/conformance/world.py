@@ -99,7 +99,8 @@ class World:
         writes = self._writes()
         appends = any(isinstance(write, Append) for write in writes)
         name, attempt = None, 1
-        if known and self._chance(0.04):
+        # Without `cross_partition` an id is remembered only where it was used, and these writes may be elsewhere.
+        if self._cross_partition and known and self._chance(0.04):
             again = self.random.choice(known)
             name, attempt = again.id, again.attempt + 1
         elif appends or self._chance(0.6):
