@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.figures import Figure, Pace, Row, count
-from benchmarks.kernel import writes_on_sqlite
+from benchmarks.kernel import writes_on
 from benchmarks.plain import Plain, open_apsw, open_stdlib
 from benchmarks.rounds import alternated, processor_us, rates, ratios
 
@@ -31,7 +31,7 @@ async def measure(pace: Pace) -> Row:
         )
         for loops in (plain, apsw, ceiling):
             loops.warm()
-        async with writes_on_sqlite(folder / "kernel.db") as writes:
+        async with writes_on(f"sqlite:///{folder / 'kernel.db'}") as writes:
             await writes.run(MANY, min(pace.seconds, WARM_SECONDS))
             samples = await alternated(
                 {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.figures import Figure, Pace, Row, count
+from benchmarks.stores import store_on_sqlite
 from tools.race import between_processes
 
 __all__ = ["measure"]
@@ -19,7 +20,8 @@ async def measure(pace: Pace) -> Row:
     two: list[float] = []
     for _ in range(pace.rounds):
         for processes, rates in ((1, one), (2, two)):
-            acknowledged, kept, seconds = await between_processes(processes, _TASKS, times)
+            with store_on_sqlite() as url:
+                acknowledged, kept, seconds = await between_processes(url, processes, _TASKS, times)
             # A refusal would end the race early, so what is not acknowledged counts as well.
             lost.append(max(processes * _TASKS * times - acknowledged, abs(acknowledged - kept)))
             rates.append(kept / seconds)

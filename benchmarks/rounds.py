@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import statistics
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
-__all__ = ["Sample", "alternated", "processor_us", "rates", "ratios", "wait_ms"]
+__all__ = ["Sample", "alternated", "by_tasks", "processor_us", "rates", "ratios", "wait_ms"]
+
+K = TypeVar("K")
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -25,6 +31,29 @@ class Sample(msgspec.Struct, frozen=True):
     def rate(self) -> float:
         """How often a second."""
         return self.done / self.seconds
+
+
+async def by_tasks(tasks: int, seconds: float, keys: Sequence[K], write: Callable[[K], Awaitable[object]]) -> Sample:
+    """Write from so many tasks, each to keys of its own, so that no guard ever fails; note how long each one waited."""
+    waits: list[float] = []
+    clock = time.perf_counter
+    worked = time.process_time()
+    start = clock()
+
+    async def task(own: Sequence[K]) -> None:
+        before = clock()
+        for key in itertools.cycle(own):
+            await write(key)
+            after = clock()
+            waits.append(after - before)
+            if after >= start + seconds:
+                return
+            before = after
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(tasks):
+            group.create_task(task(keys[number::tasks]))
+    return Sample(len(waits), clock() - start, tuple(waits), time.process_time() - worked)
 
 
 async def alternated(

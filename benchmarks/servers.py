@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sqlite3
 import sys
 from collections.abc import AsyncGenerator
@@ -76,7 +77,7 @@ async def serving(which: str, path: Path, environment: Environment | None = None
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.servers", which, str(path)),
         stdout=asyncio.subprocess.PIPE,
-        env=environment,
+        env={**os.environ, **(environment or {})},
     )
     try:
         assert process.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from functools import partial
@@ -13,7 +14,7 @@ import msgspec
 from benchmarks.commits import MANY, WARM_SECONDS
 from benchmarks.disk import SLOW, USUAL, Environment, NoSlowDiskError, slow_disk
 from benchmarks.figures import Figure, Pace, Row, count
-from benchmarks.kernel import writes_on_sqlite
+from benchmarks.kernel import writes_on
 from benchmarks.machine import fdatasync_ms
 from benchmarks.plain import Plain, open_stdlib
 from benchmarks.rounds import Sample, alternated, rates, ratios
@@ -69,7 +70,7 @@ async def _measure_in(environment: Environment, pace: Pace) -> _Found:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.slow_disk", str(pace.seconds), str(pace.rounds)),
         stdout=asyncio.subprocess.PIPE,
-        env=environment,
+        env={**os.environ, **environment},
     )
     said, _ = await process.communicate()
     return msgspec.json.decode(said, type=_Found)
@@ -79,7 +80,7 @@ async def _measure_here(seconds: float, rounds: int) -> _Found:
     with tempfile.TemporaryDirectory() as name:
         plain = Plain(open_stdlib(Path(name) / "plain.db"))
         plain.warm()
-        async with writes_on_sqlite(Path(name) / "kernel.db") as writes:
+        async with writes_on(f"sqlite:///{Path(name) / 'kernel.db'}") as writes:
             await writes.run(MANY, min(seconds, WARM_SECONDS))
             samples = await alternated(
                 {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.commits import MANY, WARM_SECONDS
 from benchmarks.figures import Figure, Pace, Row
-from benchmarks.kernel import writes_on_sqlite
+from benchmarks.kernel import writes_on
 from benchmarks.plain import Plain, open_stdlib
 from benchmarks.rounds import alternated, wait_ms
 
@@ -20,7 +20,7 @@ async def measure(pace: Pace) -> Row:
     with tempfile.TemporaryDirectory() as name:
         plain = Plain(open_stdlib(Path(name) / "plain.db"))
         plain.warm()
-        async with writes_on_sqlite(Path(name) / "kernel.db") as writes:
+        async with writes_on(f"sqlite:///{Path(name) / 'kernel.db'}") as writes:
             await writes.run(MANY, min(pace.seconds, WARM_SECONDS))
             samples = await alternated(
                 {"plain": partial(plain.commits, pace.seconds), "many": partial(writes.run, MANY, pace.seconds)},
@@ -29,7 +29,7 @@ async def measure(pace: Pace) -> Row:
     many = samples["many"]
     return Row(
         name="waits",
-        title="How long a caller waits for its commit at 128 tasks",
+        title="How long a caller waits for its commit on SQLite at 128 tasks",
         figures=(
             Figure(what="longest of all", rounds=wait_ms(many, 1), unit="ms", promise=50, aim=20, at_most=True),
             Figure(what="99 of 100", rounds=wait_ms(many, 0.99), unit="ms"),
