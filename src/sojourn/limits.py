@@ -124,6 +124,10 @@ NAME_CHARS: Final = 48
 BATCH_TRANSACTIONS: Final = 512
 """Transactions that one commit of the engine takes. Past that the gain of a batch is spent and its neighbours wait."""
 
+BATCH_SHARE: Final = 16
+"""Transactions from which a batch is shared out over those that an engine takes at a time. Fewer are not worth two
+trips."""
+
 BATCH_BYTES: Final = 4_194_304
 """Bytes of one batch. One larger transaction travels alone."""
 
@@ -225,6 +229,9 @@ SQLITE_WAL_BYTES: Final = 67_108_864
 SQLITE_CACHE_BYTES: Final = 16_777_216
 """Bytes of pages that each of an engine's three connections keeps in memory."""
 
+POSTGRES_WRITERS: Final = 2
+"""Connections to PostgreSQL that commit, each one batch at a time. While the server applies one, the next is made."""
+
 POSTGRES_READERS: Final = 3
 """Connections of one process that read. So a long listing delays no short read, and many processes fit one server."""
 
@@ -259,6 +266,9 @@ that is likely; a listing by rank asks all of them."""
 
 REDIS_TRANSACTIONS: Final = 128
 """Transactions of one batch on Redis. A script holds up everybody else on its server for as long as it runs."""
+
+REDIS_BATCHES: Final = 2
+"""Batches sent to Redis before the first is answered. While the server applies one, the next is made."""
 
 REDIS_CONNECT: Final = timedelta(seconds=2)
 """How long a connection to Redis may take, sign-in included. A server that is alive needs a thousandth of it."""

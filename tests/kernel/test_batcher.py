@@ -1,15 +1,16 @@
-"""The batcher, where an engine reaches only a part of its batch, as a cluster does while one of its nodes is down."""
+"""The batcher: engines that reach only a part of a batch, as a cluster does, and that take several at a time."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 
 from sojourn import limits
 from sojourn.engines.memory import MemoryEngine
 from sojourn.errors import CommitUnknownError, UnavailableError
-from sojourn.kernel import Answer, Append, Committed, Span, Store, Transaction, ids
+from sojourn.kernel import Answer, Append, Committed, Description, Span, Store, Transaction, ids
 from sojourn.testing import FaultyEngine, ManualClock
 
 
@@ -87,3 +88,61 @@ async def test_what_was_lost_stays_unknown_while_its_half_is_down() -> None:
     assert isinstance(well, Committed)
     assert isinstance(ill, CommitUnknownError)
     assert engine.asked["ill"] == limits.REPEAT_ATTEMPTS
+
+
+class BusyEngine(FaultyEngine):
+    """Takes two batches at a time, and answers each when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryEngine(), seed=1)
+        self.batches: list[tuple[int, asyncio.Event]] = []
+
+    def describe(self) -> Description:
+        return msgspec.structs.replace(super().describe(), batches=2)
+
+    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Answer]:
+        answered = asyncio.Event()
+        self.batches.append((len(batch), answered))
+        await answered.wait()
+        return await super().commit(batch)
+
+    def sizes(self) -> list[int]:
+        return [size for size, _ in self.batches]
+
+
+async def settled() -> None:
+    """Let everything happen that needs no answer."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_what_waits_is_shared_out_over_the_batches_that_an_engine_takes() -> None:
+    """Half of a crowd goes ahead while the other half is prepared; what comes then waits, and goes in one batch."""
+    engine = BusyEngine()
+    async with Store(engine) as store:
+        crowd = [asyncio.ensure_future(store.commit(appending("p"))) for _ in range(2 * limits.BATCH_SHARE + 10)]
+        await settled()
+        assert engine.sizes() == [limits.BATCH_SHARE + 5] * 2
+        crowd += [asyncio.ensure_future(store.commit(appending("p"))) for _ in range(50)]
+        await settled()
+        assert len(engine.batches) == 2
+        engine.batches[0][1].set()
+        await settled()
+        assert engine.sizes()[2:] == [50]
+        for _, answered in engine.batches:
+            answered.set()
+        await asyncio.gather(*crowd)
+        assert len([record async for record in store.scan(Span("test", "p", limit=1_000))]) == len(crowd)
+
+
+async def test_a_few_are_not_worth_two_batches() -> None:
+    engine = BusyEngine()
+    async with Store(engine) as store:
+        few = [asyncio.ensure_future(store.commit(appending("p"))) for _ in range(limits.BATCH_SHARE)]
+        await settled()
+        late = asyncio.ensure_future(store.commit(appending("p")))
+        await settled()
+        assert engine.sizes() == [limits.BATCH_SHARE, 1]
+        for _, answered in engine.batches:
+            answered.set()
+        await asyncio.gather(*few, late)

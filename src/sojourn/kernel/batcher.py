@@ -2,7 +2,7 @@
 
 A durable commit costs a trip to the disk, however much it carries. So while one batch is in flight the next one
 gathers, and it leaves as soon as the first has returned: no timer, no tuning, and a lone caller never waits for
-company. Order is first in, first out.
+company. Order is first in, first out. An engine that works while it is talked to takes several at a time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Batcher:
         self._most_bytes = description.batch_bytes
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
-        self._flushing: asyncio.Task[None] | None = None
+        self._most_in_flight = description.batches
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._is_starting = False
         self._closed = False
 
     async def submit(self, transaction: Transaction, size: int) -> Outcome:
@@ -74,31 +76,40 @@ class Batcher:
         outcome: asyncio.Future[Outcome] = loop.create_future()
         self._queue.append(_Waiting(transaction, size, outcome))
         self._queued_bytes += size
-        if self._flushing is None:
-            self._flushing = loop.create_task(self._flush())
+        if not self._is_starting and len(self._in_flight) < self._most_in_flight:
+            self._is_starting = True
+            loop.call_soon(self._start)  # not now: who submits in the same round of the loop comes along
         return await outcome
 
     async def close(self) -> None:
         """Refuse what comes from now on, and wait until everything queued has its outcome."""
         self._closed = True
-        if self._flushing is not None:
-            await asyncio.shield(self._flushing)
+        while self._queue or self._in_flight:
+            self._start()
+            if self._in_flight:  # not so if all that waited was cancelled
+                await asyncio.wait(self._in_flight)
 
-    async def _flush(self) -> None:
-        try:
-            while self._queue:
-                batch = self._take()
-                if batch:
-                    await self._deliver(batch, unknown=False)
-        finally:
-            self._flushing = None
+    def _start(self) -> None:
+        """Send what waits, in as many batches as may be in flight, each with its share."""
+        self._is_starting = False
+        while self._queue and (free := self._most_in_flight - len(self._in_flight)):
+            share = -(-len(self._queue) // free)
+            batch = self._take(min(max(share, limits.BATCH_SHARE), self._most_transactions))
+            if batch:
+                delivering = asyncio.get_running_loop().create_task(self._deliver(batch, unknown=False))
+                self._in_flight.add(delivering)
+                delivering.add_done_callback(self._landed)
 
-    def _take(self) -> list[_Waiting]:
+    def _landed(self, delivering: asyncio.Task[None]) -> None:
+        self._in_flight.discard(delivering)
+        self._start()
+
+    def _take(self, most: int) -> list[_Waiting]:
         """Take what goes into one batch; one transaction heavier than a batch goes alone."""
         batch: list[_Waiting] = []
         size = 0
         queue = self._queue
-        while queue and len(batch) < self._most_transactions:
+        while queue and len(batch) < most:
             waiting = queue[0]
             if batch and size + waiting.size > self._most_bytes:
                 break

@@ -98,7 +98,11 @@ class Swept(msgspec.Struct, frozen=True):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What an engine is and can do: the optional promises, declared."""
+    """What an engine is and can do: the optional promises, declared; and what it takes at a time.
+
+    `batches` is how many it takes before the first is answered. They are handed over in order, and it may apply them
+    in any: what one caller commits after another's answer was there is never in flight beside it.
+    """
 
     engine: str
     version: str
@@ -107,6 +111,7 @@ class Description(msgspec.Struct, frozen=True):
     cross_process_watch: bool
     batch_transactions: int = limits.BATCH_TRANSACTIONS
     batch_bytes: int = limits.BATCH_BYTES
+    batches: int = 1
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -118,7 +123,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """The adapter to one database. The kernel calls `commit` with one batch at a time, from one loop."""
+    """The adapter to one database. The kernel calls `commit` from one loop, as often at a time as `describe` allows."""
 
     async def open(self) -> None:
         """Connect, and create or check what the engine keeps.

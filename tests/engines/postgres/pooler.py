@@ -22,7 +22,6 @@ class _Line(NamedTuple):
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    hello: bytes
 
 
 class Pooler:
@@ -34,6 +33,7 @@ class Pooler:
         self._idle: deque[_Line] = deque()
         self._turns = asyncio.Semaphore(size)
         self._clients: set[asyncio.Task[None]] = set()
+        self._settings = b""
         self.transactions = 0
         self.port = 0
 
@@ -48,6 +48,8 @@ class Pooler:
             yield self
         finally:
             server.close()
+            for client in tuple(self._clients):
+                client.cancel()
             await asyncio.gather(*self._clients, return_exceptions=True)
             for line in self._idle:
                 line.writer.close()
@@ -56,10 +58,11 @@ class Pooler:
         reader, writer = await asyncio.open_connection(*self._place)
         options = b"".join(f"{text}\0".encode() for text in ("user", user, "database", database))
         writer.write((len(options) + 9).to_bytes(4, "big") + (3 << 16).to_bytes(4, "big") + options + b"\0")
-        hello = b""
+        self._settings = b""
         while (message := await _message(reader))[:1] != b"Z":
-            hello += message if message[:1] == b"S" else b""  # what the server is set to
-        return _Line(reader, writer, hello)
+            if message[:1] == b"S":
+                self._settings += message
+        return _Line(reader, writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -86,11 +89,13 @@ class Pooler:
             said = b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"
             writer.write(b"E" + (len(said) + 4).to_bytes(4, "big") + said)
             raise ConnectionError
-        writer.write(_WELCOME + self._idle[0].hello + _READY)
+        writer.write(_WELCOME + self._settings + _READY)
 
     async def _transaction(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry messages to and fro until a transaction has ended, over one connection of the server."""
         message = await _message(reader)
+        if message[:1] == b"X":
+            raise ConnectionError
         async with self._turns:
             line = self._idle.popleft()
             try:

@@ -81,7 +81,9 @@ class Use:
 
     async def goes_on_or_not(self) -> None:
         """Wait until the callers have got on, or have all been told that they cannot."""
-        outcomes = [asyncio.ensure_future(wait) for wait in (self.load.reaches(1), self.load.all_failed())]
+        load, before = self.load, len(self.load.acknowledged)
+        waits = (load.until(lambda: len(load.acknowledged) > before), load.all_failed())
+        outcomes = [asyncio.ensure_future(wait) for wait in waits]
         async with _within(SETTLING_S, "callers get on, or are told that they cannot"):
             await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
         for outcome in outcomes:

@@ -14,6 +14,7 @@ from sojourn.engines.redis.connection import Connection
 from sojourn.engines.redis.failures import LostError
 from sojourn.engines.redis.location import locate
 from sojourn.engines.redis.server import Server
+from sojourn.errors import ClosedError
 from tests.servers import Redis
 
 
@@ -99,6 +100,23 @@ async def test_a_server_is_connected_once_for_many(server: Redis) -> None:
     (clients,) = await watcher.ask([(b"CLIENT", b"LIST")], 30)
     assert clients.count(b"name=sojourn") == 4  # one that writes, two that read, and the one that looks
     lanes.close()
+    watcher.close()
+
+
+async def test_a_server_that_is_closed_while_it_connects(server: Redis) -> None:
+    """What has been under way is closed when it arrives."""
+    location = locate(server.url())
+    watcher = await connect(server)
+    for rounds in range(12):
+        lanes = Server(location.addresses[0], location.access)
+        opening = asyncio.create_task(lanes.open())
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        lanes.close()
+        with pytest.raises(ClosedError):
+            await opening
+    _, clients = await watcher.ask([(b"PING",), (b"CLIENT", b"LIST")], 30)
+    assert clients.count(b"name=sojourn") == 1
     watcher.close()
 
 

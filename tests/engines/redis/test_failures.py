@@ -253,6 +253,8 @@ async def test_a_wait_that_is_cancelled_gives_its_connection_up(engine: RedisEng
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await until(lambda: len(admin.client_list()) <= before)
+    assert engine._opened is not None
+    assert not engine._opened.nodes._waiting  # type: ignore[attr-defined]
 
 
 @pytest.mark.promise(12)

@@ -185,11 +185,13 @@ def test_a_server_that_is_too_old() -> None:
 # -- What stands there -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("verb", ["set", "hset"])
 @pytest.mark.parametrize("kind", ["meta", "records", "changes"])
-async def test_keys_of_somebody_else(server: Redis, kind: str) -> None:
+async def test_keys_of_somebody_else(server: Redis, kind: str, verb: str) -> None:
+    """Also when they are of the kind that ours would be."""
     key = f"test:{kind}:{{0}}"
     with client(server) as other:
-        other.set(key, "theirs")
+        getattr(other, verb)(key, *["theirs"] * (1 if verb == "set" else 2))
         await refused(server.url("test"), IncompatibleError, re.escape(f"the key {key} is not") + ".*prefix=")
         assert other.keys() == [key.encode()]
 

@@ -30,13 +30,13 @@ NOW = 7
 class Buckets:
     """Records in buckets, and how often they were asked for."""
 
-    def __init__(self, buckets: int, records: int, seed: int) -> None:
+    def __init__(self, buckets: int, records: int, seed: int, *, skewed: bool = False) -> None:
         chance = random.Random(seed)  # noqa: S311
         self.by_bucket: list[list[Record]] = [[] for _ in range(buckets)]
         for number in range(records):
             rank = chance.randrange(-20, 20)
             record = Record(Key("s", f"p{number % 7}", f"{number}"), b"", 1, rank)
-            chance.choice(self.by_bucket).append(record)
+            self.by_bucket[rank % buckets if skewed else chance.randrange(buckets)].append(record)
         self.questions = 0
         self.records_sent = 0
 
@@ -66,7 +66,8 @@ def place(record: Record) -> Cursor:
 async def test_pages_of_many_buckets_are_those_of_one(seed: int) -> None:
     """In both directions, page by page to the end, whatever the numbers."""
     chance = random.Random(seed)  # noqa: S311
-    world = Buckets(chance.choice([1, 2, 16, 128]), chance.choice([0, 5, 300, 900]), seed)
+    buckets, records = chance.choice([1, 2, 16, 128]), chance.choice([0, 5, 300, 900])
+    world = Buckets(buckets, records, seed, skewed=seed % 2 == 1)
     everything = [record for bucket in world.by_bucket for record in bucket]
     span = RankSpan("s", limit=chance.choice([1, 3, 100, 1_000]), reverse=chance.random() < 0.5)
     while True:

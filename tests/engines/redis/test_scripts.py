@@ -15,7 +15,7 @@ from sojourn.engines.redis.batch import pack
 from sojourn.errors import CommitUnknownError, SojournError
 from sojourn.kernel import ids
 from sojourn.kernel.keys import Key, Now, RankSpan, Span
-from sojourn.kernel.transaction import Append, Committed, Delete, DeleteSpan, Put, Reads, Touch, Transaction
+from sojourn.kernel.transaction import Append, Committed, Delete, DeleteSpan, Put, Reads, Touch, Transaction, instant
 from sojourn.testing import ManualClock
 from tests.servers import Redis
 
@@ -88,7 +88,8 @@ async def test_time_does_not_follow_a_server_whose_clock_is_behind(server: Redis
     await other.open()
     assert engine._opened is not None
     ahead = (await engine.read(Reads())).now + 3_600_000
-    engine._opened.caller.saw(ahead)
+    for seen in (ahead, ahead - 1):  # the second from a server that is behind
+        engine._opened.caller.saw(seen)
     assert (await other.read(Reads())).now < ahead
     for _ in range(2):
         assert (await engine.read(Reads())).now == ahead
@@ -119,6 +120,19 @@ async def test_ranks_beyond_what_may_be_given_are_exact(engine: RedisEngine, clo
     page = await engine.rank(RankSpan("s", Now(-most), Now(most)))
     within = [rank for rank in expected if clock.now() - most <= rank]
     assert [record.rank for record in page.records] == within
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 10, 1_000, 86_400_000, 2**40 + 1, 2**52 - 1])
+async def test_rounding_up_is_exact(engine: RedisEngine, clock: ManualClock, step: int) -> None:
+    """Below zero, at it, and where a division of doubles would be off by one."""
+    now = clock.now()
+    offsets = [-now, -now - 1, 1 - now, -now - step, -3 * now, 0, 1, limits.RANK_MAX // 2, limits.RANK_MAX // 2 + 1]
+    ranks = [Now(offset, step) for offset in offsets]
+    keys = tuple(KEY._replace(item=str(place)) for place in range(len(ranks)))
+    await committed(engine, *(Put(key, b"", rank=rank) for key, rank in zip(keys, ranks, strict=True)))
+    found = (await engine.read(Reads(keys))).records.keys
+    assert [record and record.rank for record in found] == [instant(rank, now) for rank in ranks]
 
 
 @pytest.mark.promise(1)

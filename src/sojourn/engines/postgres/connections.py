@@ -302,9 +302,8 @@ def _refusal(result: PGresult) -> StatementError:
 
 
 def _sentence(text: str) -> str:
-    """Return the last line that is said; earlier ones are of other hosts, or say the same in general."""
-    lines = [line.strip() for line in text.splitlines()]
-    return next((line for line in reversed(lines) if line), "no reason was given")
+    """Return the first line that is said; what follows are guesses, or the same of other hosts."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason was given")
 
 
 def _ignore(_: object) -> None:

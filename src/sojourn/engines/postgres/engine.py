@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+import msgspec
 from psycopg.pq.abc import PGresult
 
 from sojourn import limits
@@ -54,10 +55,11 @@ _LOG_KEYS = wire.integer(limits.POSTGRES_LOG_KEYS)
 class PostgresEngine:
     """Sessions in one schema of a PostgreSQL database, for any number of processes. No I/O is done before `open`.
 
-    One connection commits, up to `limits.POSTGRES_READERS` read, and one tells other processes of changes. A
-    connection that is lost is replaced when it is needed next. Every statement is a transaction of its own, so a
-    pooler in transaction mode may stand between; it needs `?pooled=true` in the URL, and then nothing is prepared,
-    nothing is set for a session, and watchers look every `limits.POSTGRES_POLL_POOLED` instead of being told.
+    Up to `limits.POSTGRES_WRITERS` connections commit, up to `limits.POSTGRES_READERS` read, and one tells other
+    processes of changes. A connection that is lost is replaced when it is needed next. Every statement is a transaction
+    of its own, so a pooler in transaction mode may stand between; it needs `?pooled=true` in the URL, and then nothing
+    is prepared, nothing is set for a session, and watchers look every `limits.POSTGRES_POLL_POOLED` instead of being
+    told.
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
@@ -67,7 +69,12 @@ class PostgresEngine:
         self._changing = asyncio.Lock()
         self._opened: _Opened | None = None
         self._description = Description(
-            "postgres", "unknown", durable=True, cross_partition=True, cross_process_watch=True
+            "postgres",
+            "unknown",
+            durable=True,
+            cross_partition=True,
+            cross_process_watch=True,
+            batches=limits.POSTGRES_WRITERS,
         )
 
     async def open(self) -> None:
@@ -89,8 +96,8 @@ class PostgresEngine:
                     connection.close()
             except _FAILURES as error:
                 raise failures.while_opening(error) from error
-            self._description = Description(
-                "postgres", settings.version, settings.durable, cross_partition=True, cross_process_watch=True
+            self._description = msgspec.structs.replace(
+                self._description, version=settings.version, durable=settings.durable
             )
             self._opened = _Opened(self._target)
 
@@ -267,7 +274,7 @@ class _Opened:
 
     def __init__(self, target: Target) -> None:
         self.statements = statements = Statements(target.schema)
-        self.commits = Connections(lambda: _connected(target, *statements.committing), 1)
+        self.commits = Connections(lambda: _connected(target, *statements.committing), limits.POSTGRES_WRITERS)
         self.reads = Connections(lambda: _connected(target, *statements.reading), limits.POSTGRES_READERS)
         self.bell = Bell(lambda: _connected(target), target.schema, listens=not target.pooled)
 

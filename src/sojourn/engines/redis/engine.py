@@ -68,6 +68,7 @@ class RedisEngine:
             cross_partition=not self._location.is_cluster,
             cross_process_watch=True,
             batch_transactions=limits.REDIS_TRANSACTIONS,
+            batches=limits.REDIS_BATCHES,
         )
 
     def describe(self) -> Description:

@@ -106,11 +106,11 @@ DECLARE
     expiries bigint[];
     olds bytea[]; -- the values in the table
     news integer[]; -- where in `contents` the new value is; 0, there is none
-    states integer[]; -- not yet written back: 1 written or deleted, 2 touched
+    states integer[]; -- what is not yet written back: 1 where no record stood, 2 where one did
     announced boolean[];
-    has_written boolean;
+    has_new boolean;
+    has_changed boolean;
     has_deleted boolean;
-    has_touched boolean;
     has_announced boolean;
     -- What deletions of spans have removed.
     gone_spaces text[];
@@ -171,16 +171,23 @@ BEGIN
         kind := program[at];
         n := program[at + 1];
 
-        IF kind >= 40 AND (has_written OR has_deleted OR has_touched) THEN -- write back
+        IF kind >= 40 AND (has_new OR has_changed) THEN -- write back
             IF has_deleted THEN
                 DELETE FROM sojourn.records AS r
                 USING unnest(spaces, partitions, items, revisions, states) AS k (space, partition, item, revision, state)
-                WHERE k.state = 1 AND k.revision IS NULL
+                WHERE k.state = 2 AND k.revision IS NULL
                     AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
-                has_deleted := false;
             END IF;
-            IF has_written THEN
-                INSERT INTO sojourn.records AS r (space, partition, item, revision, rank, expires_at, value)
+            IF has_changed THEN
+                UPDATE sojourn.records AS r SET
+                    revision = k.revision, rank = k.rank, expires_at = k.expiry, value = coalesce(contents[k.new], r.value)
+                FROM unnest(spaces, partitions, items, revisions, ranks, expiries, news, states)
+                    AS k (space, partition, item, revision, rank, expiry, new, state)
+                WHERE k.state = 2 AND k.revision IS NOT NULL
+                    AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
+            END IF;
+            IF has_new THEN -- over what has expired, if anything
+                INSERT INTO sojourn.records (space, partition, item, revision, rank, expires_at, value)
                 SELECT k.space, k.partition, k.item, k.revision, k.rank, k.expiry, contents[k.new]
                 FROM unnest(spaces, partitions, items, revisions, ranks, expiries, news, states)
                     AS k (space, partition, item, revision, rank, expiry, new, state)
@@ -188,15 +195,10 @@ BEGIN
                 ON CONFLICT ON CONSTRAINT records_pkey DO UPDATE SET
                     revision = excluded.revision, rank = excluded.rank,
                     expires_at = excluded.expires_at, value = excluded.value;
-                has_written := false;
             END IF;
-            IF has_touched THEN
-                UPDATE sojourn.records AS r SET rank = k.rank, expires_at = k.expiry
-                FROM unnest(spaces, partitions, items, ranks, expiries, states)
-                    AS k (space, partition, item, rank, expiry, state)
-                WHERE k.state = 2 AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
-                has_touched := false;
-            END IF;
+            has_new := false;
+            has_changed := false;
+            has_deleted := false;
             states := array_fill(0, ARRAY[cardinality(states)]);
         END IF;
 
@@ -246,13 +248,18 @@ BEGIN
             IF drawn IS NULL THEN
                 drawn := nextval('sojourn.revisions');
             END IF;
+            IF states[n] = 0 AND revisions[n] IS NULL THEN
+                states[n] := 1;
+                has_new := true;
+            ELSIF states[n] = 0 THEN
+                states[n] := 2;
+                has_changed := true;
+            END IF;
             revisions[n] := drawn;
             ranks[n] := sojourn.instant(program[at + 3], program[at + 4], moment);
             expiries[n] := sojourn.instant(program[at + 5], program[at + 6], moment);
             news[n] := program[at + 2];
-            states[n] := 1;
             announced[n] := true;
-            has_written := true;
             has_announced := true;
 
         ELSIF kind = 20 THEN -- a transaction begins
@@ -317,7 +324,7 @@ BEGIN
                     expiries[n] := new_expiry;
                     IF states[n] = 0 THEN
                         states[n] := 2;
-                        has_touched := true;
+                        has_changed := true;
                     END IF;
                 END IF;
             END IF;
@@ -327,7 +334,10 @@ BEGIN
                 revisions[n] := NULL;
                 ranks[n] := NULL;
                 expiries[n] := NULL;
-                states[n] := 1;
+                IF states[n] = 0 THEN
+                    states[n] := 2;
+                    has_changed := true;
+                END IF;
                 announced[n] := true;
                 has_deleted := true;
                 has_announced := true;
@@ -345,8 +355,8 @@ BEGIN
             expiries[other] := sojourn.instant(program[at + 5], program[at + 6], moment);
             news[other] := program[at + 2];
             states[other] := 1;
+            has_new := true;
             announced[other] := true;
-            has_written := true;
             has_announced := true;
 
         ELSIF kind = 41 THEN -- delete a span
