@@ -26,6 +26,18 @@ KNOWN = """
 - A process that is stopped (SIGSTOP) in the middle of a commit holds SQLite's lock: the others get `unavailable` after
   `SQLITE_BUSY` until it goes on.
 - Keys that were not given to `Sessions` are kept in the store, next to the hashes that they protect.
+- On a cluster a transaction uses the partitions of one bucket, so a mutation writes what belongs to its session and
+  nothing that is shared; anything else raises `CapabilityError`. One time in 128 two partitions share a bucket by luck.
+- On a cluster a query over several partitions, and a listing by rank, are one snapshot for each and not for all; and a
+  transaction id is remembered in its own bucket.
+- Redis with a replica, and PostgreSQL with one that is not synchronous, may lose acknowledged commits at a failover. On
+  Redis `describe()` then says that the store is not durable; on PostgreSQL `sojourn doctor` warns.
+- After PostgreSQL or SQLite have lost data, or were restored, a fencing token may be given out a second time.
+- A dump of PostgreSQL must leave out the rows of `log`: on another server they mean other transactions.
+- Behind a pooler nobody can be told of changes: watchers look each 50 ms.
+- Sentinel is not spoken, and replicas are not read from.
+- `sojourn doctor` and the other commands make a store in PostgreSQL or Redis where there is none.
+- There is no tool that moves a store from one engine to another.
 - Beside the database stand `-wal` and `-shm` of SQLite, and `-next` and `-turn`, which stay when all is closed.
 - Windows and macOS have not been tried. Where files cannot be locked as on Unix, processes write in no fair order.
 - The figures that miss their promise are on the page of [performance](performance.md).
