@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 # --frozen: exactly what the lock file says. --locked: the same, and an error when pyproject.toml has moved on.
 DEV := $(UV) run --python $(PYTHON) --all-extras
 
-.PHONY: help run test check fix pages client race kill bench mutants lock fresh
+.PHONY: help run test check fix pages client race kill soak bench mutants lock fresh
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,6 +20,7 @@ test: | $(UV) ## run every test
 	@# Fetched before, not inside a test: a slow network is no hanging test.
 	@$(DEV) --frozen --no-dev --group test python -m web.build install
 	@$(DEV) --frozen --no-dev --group test python -m tests.browser.chromium
+	@$(DEV) --frozen --no-dev --group test python -m tests.servers
 	@$(DEV) --frozen --no-dev --group test pytest -q -n auto --dist worksteal
 
 check: | $(UV) ## format, lint, types, import contracts, generated pages, browser client
@@ -48,6 +49,10 @@ race: | $(UV) ## two processes count up one session, on each database: nothing l
 kill: N = 50
 kill: | $(UV) ## kill -9 the server under load, N=50 times: what it acknowledged is there
 	@$(DEV) --frozen python -m tools.kill --times $(N)
+
+soak: N = 10
+soak: | $(UV) ## kill, freeze and cut off real databases under load, N=10 times, with new seeds
+	@$(DEV) --frozen python -m tools.soak --times $(N)
 
 bench: | $(UV) ## measure what docs/reference/performance.md promises, in about three minutes, and write it
 	@$(DEV) --frozen python -m benchmarks

@@ -1,7 +1,9 @@
 """What most tests share: a clock moved by hand, and a store on every engine, both going by that clock."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -25,10 +27,23 @@ def clock() -> ManualClock:
 @pytest.fixture(params=(*EMBEDDED, *SERVERS))
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a store that nobody has used, on each engine in turn."""
-    if request.param in EMBEDDED:
-        yield EMBEDDED[request.param].format(folder=tmp_path)
+    with _unused(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=("sqlite", *SERVERS))
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The same, on each engine that several processes can share."""
+    with _unused(request.param, tmp_path) as url:
+        yield url
+
+
+@contextmanager
+def _unused(name: Literal["memory", "sqlite"] | Name, folder: Path) -> Iterator[str]:
+    if name == "memory" or name == "sqlite":  # noqa: PLR1714  spelled out, so that type checkers follow
+        yield EMBEDDED[name].format(folder=folder)
         return
-    url = fresh(request.param)
+    url = fresh(name)
     yield url
     remove(url)
 

@@ -10,6 +10,7 @@ from sojourn import limits
 from sojourn.engines.memory import MemoryEngine
 from sojourn.errors import ConflictError, InvalidError, LeaseHeldError, LeaseLostError
 from sojourn.kernel import ids
+from sojourn.kernel.engine import Changes, Position
 from sojourn.kernel.keys import Key
 from sojourn.kernel.lease import Lease, Leases
 from sojourn.kernel.store import Store
@@ -158,6 +159,29 @@ async def test_revoking_tells_the_holder(leases: Leases) -> None:
         await lease.renew()
     await lease.release()
     assert await leases.revoke(LEASE) is None
+
+
+@pytest.mark.parametrize("event", ["revoked", "asked for"])
+async def test_what_happens_before_the_holder_can_watch_is_noticed(clock: ManualClock, event: str) -> None:
+    """On a slow engine a lease is granted long before its keeper's watch is ready."""
+    ready = asyncio.Event()
+
+    class Slow(MemoryEngine):
+        async def changes(self, since: Position | None, wait: float) -> Changes:
+            if since is None:
+                await ready.wait()
+            return await super().changes(since, wait)
+
+    async with Store(Slow(clock=clock), clock=clock) as store:
+        leases = Leases(store)
+        lease = await leases.acquire(LEASE, holder="holder")
+        if event == "revoked":
+            await leases.revoke(LEASE)
+        else:
+            request = LEASE._replace(item=LEASE.item + "\x01request")
+            await store.commit(Transaction(writes=(Put(request, b'j{"holder":"other"}'),)))
+        ready.set()
+        await (lease.lost if event == "revoked" else lease.requested).wait()
 
 
 @pytest.mark.promise(12)

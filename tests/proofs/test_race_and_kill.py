@@ -8,9 +8,9 @@ from tools.race import SEEDS, between_processes, through_faults
 
 @pytest.mark.promise(2, 13)
 @pytest.mark.row("P-R1", "P-R13")
-async def test_two_processes_count_up_one_session_and_nothing_is_lost() -> None:
+async def test_two_processes_count_up_one_session_and_nothing_is_lost(shared_url: str) -> None:
     """Proves that 2 processes of 8 tasks, 25 times each, are all acknowledged and all kept, with no refusal shown."""
-    acknowledged, kept, _ = await between_processes(processes=2, tasks=8, times=25)
+    acknowledged, kept, _ = await between_processes(shared_url, processes=2, tasks=8, times=25)
     assert acknowledged == kept == 400
 
 

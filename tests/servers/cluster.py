@@ -30,7 +30,6 @@ __all__ = ["ClusterServers", "Node", "until"]
 _SLOTS: Final = 16_384
 _BUS: Final = 10_000
 _PATIENCE_S: Final = 30.0
-_LOOK_S: Final = 0.02
 
 _SETTINGS: Final = {
     "save": "",
@@ -55,7 +54,6 @@ def until(holds: Callable[[], bool], what: str) -> None:
                 return
         if time.monotonic() > give_up:
             raise TimeoutError(f"in {_PATIENCE_S:g} s it did not come about that {what}")
-        time.sleep(_LOOK_S)
 
 
 class Node:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -91,9 +91,11 @@ class Process:
             self._gone()
 
     def pause(self) -> None:
-        """Freeze it and all it has forked: connections stay open and nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)  # first, so that it forks no more
+        """Freeze it and all it has forked, and return when they are: connections stay open and nobody answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+        _await_frozen(self.pid, alone=True)  # first, so that it forks no more
         self._signal(signal.SIGSTOP)
+        _await_frozen(self.pid)
 
     def resume(self) -> None:
         """Let it go on where it was."""
@@ -156,10 +158,31 @@ def free_port() -> int:
             return port
 
 
-def family(pid: int) -> list[int]:
-    """Return the children of a process, and itself at the end; servers fork no grandchildren that matter."""
-    tasks = Path(f"/proc/{pid}/task")
-    if tasks.is_dir():
-        return [*(int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()), pid]
-    listed = subprocess.run(["/bin/ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    return [*(int(child) for child, parent in map(str.split, listed.splitlines()) if int(parent) == pid), pid]
+def family(pid: int) -> dict[int, str]:
+    """Return the children of a process, and itself at the end, with what each does: T when it is frozen.
+
+    It is the letter that `ps` has for it. Servers fork no grandchildren that matter.
+    """
+    every = dict(_processes())
+    children = {child: state for child, (parent, state) in every.items() if parent == pid and state != "Z"}
+    return {**children, pid: every[pid][1]}
+
+
+def _await_frozen(pid: int, *, alone: bool = False) -> None:
+    """Wait until a process, and unless it is to be `alone` its children too, does nothing more."""
+    while any(state != "T" for one, state in family(pid).items() if one == pid or not alone):
+        pass  # asking takes its time, and a signal hardly any
+
+
+def _processes() -> Iterator[tuple[int, tuple[int, str]]]:
+    """Yield every process of this machine with its parent and its state."""
+    if Path("/proc/self/stat").exists():
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has ended meanwhile
+                state, parent, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
+                yield int(stat.parent.name), (int(parent), state)
+        return
+    command = ["/bin/ps", "-A", "-o", "pid=,ppid=,state="]
+    for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+        pid, parent, state = line.split()
+        yield int(pid), (int(parent), state[0])

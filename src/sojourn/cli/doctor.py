@@ -119,7 +119,7 @@ async def _durable(store: Store) -> Check:
 async def _across(store: Store) -> Check:
     if store.describe().cross_partition:
         return Check("across", "ok", "one commit may write to several partitions")
-    return Check("across", "ok", "one commit writes to one partition; what belongs together needs partition=")
+    return Check("across", "ok", "one commit writes to one partition; what changes together has to share it")
 
 
 async def _watch(store: Store) -> Check:

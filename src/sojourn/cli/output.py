@@ -69,7 +69,7 @@ def status(word: str, style: str, name: str, text: str) -> None:
     """Print one finding in one line: a word that stands out, what it is about, and the text."""
     from rich.text import Text  # noqa: PLC0415  see the module's docstring
 
-    console().print(Text.assemble((f"{word:<9}", style), f"{name:<9}", printable(text)), soft_wrap=True)
+    console().print(Text.assemble((f"{word:<9}", style), f"{name:<8} ", printable(text)), soft_wrap=True)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

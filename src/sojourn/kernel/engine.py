@@ -28,7 +28,8 @@ An engine is the adapter to one database. Whoever writes one keeps these promise
 12. Cancellation leaves a commit applied or not, never half, and leaks nothing.
 13. Repeat. A transaction id commits at most once while its receipt lives. A repeat answers the first revision and
     attempt, with `repeated`; the receipt is written in the same commit. It is looked for when a guard fails or the
-    receipt cannot be inserted, so a repeat is recognised whatever has happened to its records since.
+    receipt cannot be inserted, so a repeat is recognised whatever has happened to its records since. Without
+    `cross_partition` an id is remembered beside the partition that it wrote to.
 """
 
 from __future__ import annotations

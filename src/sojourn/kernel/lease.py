@@ -163,6 +163,7 @@ class Lease:
         while not self.lost.is_set():
             try:
                 async with self._leases.store.watch(self.key, _request_key(self.key)) as changes:
+                    await self._look()  # nobody tells of what happened before the watch was ready
                     await self._follow(changes)
             except ClosedError:
                 return

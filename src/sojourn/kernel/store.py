@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,7 +25,7 @@ from sojourn.kernel.batcher import Batcher
 from sojourn.kernel.checks import check_rank_span, check_reads, check_scope, transaction_bytes
 from sojourn.kernel.clock import Clock, SystemClock
 from sojourn.kernel.engine import Description, Engine, Finding, RankPage, Swept
-from sojourn.kernel.keys import RankSpan, Scope, Span, following
+from sojourn.kernel.keys import Key, RankSpan, Scope, Span, following
 from sojourn.kernel.subscriptions import Subscription, Subscriptions
 from sojourn.kernel.transaction import (
     Committed,
@@ -161,7 +161,8 @@ class Store:
         """
         batcher = self._opened()
         size = transaction_bytes(transaction)
-        sent = _without_own_puts(transaction) if transaction.reads.keys else transaction
+        own = _own_puts(transaction) if transaction.reads.keys else {}
+        sent = _without(own, transaction) if own else transaction
         outcome = await batcher.submit(sent, size)
         if isinstance(outcome, Refused):
             raise RefusedError(f"the engine refused the transaction: {outcome.cause}")
@@ -169,7 +170,7 @@ class Store:
             if outcome.repeated:
                 outcome = _perhaps_remaining(transaction, outcome)
             if sent is not transaction:
-                return await self._with_own_puts(transaction, outcome)
+                return await self._with_own_puts(transaction, own, outcome)
         return outcome
 
     async def run(self, work: Callable[[Attempt], Awaitable[T]]) -> T:
@@ -329,7 +330,9 @@ class Store:
             await self.clock.sleep(random.uniform(0, most))  # noqa: S311  jitter, not a secret
         await queue.join(_guarded_partition(conflict.guard))
 
-    async def _with_own_puts(self, transaction: Transaction, outcome: Committed) -> Committed:
+    async def _with_own_puts(
+        self, transaction: Transaction, own: Mapping[Key, Put | Delete], outcome: Committed
+    ) -> Committed:
         """Fill in the records that were just written and not sent back."""
         if outcome.repeated:  # others may have written since
             try:
@@ -337,7 +340,6 @@ class Store:
             except UnavailableError as error:
                 raise CommitUnknownError("committed before, but reading back failed; repeat the same id") from error
             return msgspec.structs.replace(outcome, records=records)
-        own = _own_puts(transaction)
         sent_back = iter(outcome.records.keys)
         keys = tuple(
             applied(own[key], None, outcome.now, outcome.revision or 0) if key in own else next(sent_back)
@@ -409,14 +411,13 @@ def _perhaps_remaining(transaction: Transaction, repeated: Committed) -> Committ
     return msgspec.structs.replace(repeated, remaining=True)
 
 
-def _own_puts(transaction: Transaction) -> dict[Any, Put | Delete]:
-    return {write.key: write for write in transaction.writes if isinstance(write, Put | Delete)}
+def _own_puts(transaction: Transaction) -> dict[Key, Put | Delete]:
+    """Return the writes after which the record of a key that is read is known beforehand."""
+    read = set(transaction.reads.keys)
+    return {write.key: write for write in transaction.writes if isinstance(write, Put | Delete) and write.key in read}
 
 
-def _without_own_puts(transaction: Transaction) -> Transaction:
-    """Return the transaction without reads of keys whose record after it is known beforehand."""
-    own = _own_puts(transaction)
+def _without(own: Mapping[Key, Put | Delete], transaction: Transaction) -> Transaction:
+    """Return the transaction without the reads of these keys."""
     keys = tuple(key for key in transaction.reads.keys if key not in own)
-    if len(keys) == len(transaction.reads.keys):
-        return transaction
     return msgspec.structs.replace(transaction, reads=Reads(keys, transaction.reads.spans))

@@ -9,10 +9,12 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from psycopg.pq import DiagnosticField, ExecStatus
 
 from sojourn import limits
-from sojourn.engines.postgres import PostgresEngine, failures
+from sojourn.engines.postgres import PostgresEngine, failures, install
 from sojourn.engines.postgres.connections import ConnectError, LostError, StatementError
+from sojourn.engines.postgres.install import localized
 from sojourn.engines.postgres.program import lock_number
 from sojourn.errors import ClosedError, CommitUnknownError, CorruptError, SojournError, UnavailableError
 from sojourn.kernel import (
@@ -29,6 +31,7 @@ from sojourn.kernel import (
     Transaction,
     ids,
 )
+from sojourn.testing import ManualClock
 
 KEY = Key("s", "p", "i")
 PUT = Transaction(writes=(Put(KEY, b"v"),))
@@ -66,7 +69,7 @@ def held(sql: psycopg.Connection, schema: str) -> Callable[[], AbstractContextMa
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop run until the condition holds."""
     async with asyncio.timeout(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  what it waits for happens in the server
             await asyncio.sleep(0)
 
 
@@ -129,10 +132,9 @@ async def test_a_lock_that_is_not_given_back_makes_it_unavailable(
         ).fetchone() or ([],)
         assert f"lock_timeout={limits.POSTGRES_LOCK.total_seconds():g}s" in setting
     assert limits.POSTGRES_LOCK < limits.POSTGRES_ANSWER
-    sql.execute(f"ALTER FUNCTION {schema}.commit SET lock_timeout = '20ms'".encode())
-    with held():
-        with pytest.raises(UnavailableError, match="locked"):
-            await engine.commit([PUT])
+    sql.execute(localized("ALTER FUNCTION sojourn.commit SET lock_timeout = '20ms'", schema).encode())
+    with held(), pytest.raises(UnavailableError, match="locked"):
+        await engine.commit([PUT])
     await engine.commit([PUT])
 
 
@@ -160,7 +162,7 @@ async def test_a_server_that_does_not_answer_a_read_is_given_up(
     await engine.read(READ)
     position = (await engine.changes(None, 0)).position
     with psycopg.connect(server) as holder:
-        holder.execute(f"LOCK TABLE {schema}.records, {schema}.store".encode())
+        holder.execute(localized("LOCK TABLE sojourn.records, sojourn.store", schema).encode())
         monkeypatch.setattr(limits, "POSTGRES_ANSWER", SHORT)
         for call in (
             engine.read(READ),
@@ -253,7 +255,7 @@ async def test_a_transaction_of_very_many_partitions_takes_one_lock(
     for partitions in (3, 1_200):
         many = Transaction(writes=tuple(Put(Key("s", f"p{number}", "i"), b"") for number in range(partitions)))
         with psycopg.connect(server) as holder:
-            holder.execute(f"LOCK TABLE {schema}.log".encode())
+            holder.execute(localized("LOCK TABLE sojourn.log", schema).encode())
             committing = asyncio.create_task(engine.commit([many]))
             await until(lambda: waiting(sql, backends()))
             query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = ANY (%s)"
@@ -301,12 +303,12 @@ async def test_a_store_that_is_gone_is_unavailable(
     sql.execute(f"DROP SCHEMA {schema} CASCADE".encode())
     for call in (engine.commit([PUT]), engine.read(READ)):
         with pytest.raises(UnavailableError, match="open the store again"):
-            await call  # type: ignore[misc]
+            await call
 
 
 @pytest.mark.promise(2)
 async def test_another_isolation_level_is_not_used(url: str, sql: psycopg.Connection) -> None:
-    """Under it what is read after a lock would be older than the lock: it is set back, or refused where it cannot be."""
+    """Under it what is read after a lock is older than the lock: it is set back, or refused where it cannot be."""
     target = url.replace(
         "&application_name", "&options=-c%20default_transaction_isolation%3Dserializable&application_name"
     )
@@ -365,3 +367,80 @@ def test_what_the_server_says_names_the_part_of_the_url(said: str, named: str) -
     error = failures.while_opening(ConnectError(said))
     assert not isinstance(error, UnavailableError)
     assert named in str(error)
+
+
+@pytest.mark.promise(5)
+async def test_what_is_written_while_the_sweep_waits_for_it_stays(
+    engine: PostgresEngine,
+    sql: psycopg.Connection,
+    schema: str,
+    backends: Callable[[], list[int]],
+    held: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """It is looked for without a lock, so it is judged again under it."""
+    await engine.commit([Transaction(writes=(Put(KEY, b"", ttl=timedelta(seconds=1)),))])
+    clock = engine._clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(timedelta(seconds=1))
+    with held():
+        sweeping = asyncio.create_task(engine.sweep(10))
+        await until(lambda: waiting(sql, backends()))
+        sql.execute(localized("UPDATE sojourn.records SET expires_at = NULL", schema).encode())
+    assert (await sweeping).expired == 0
+    assert (await engine.read(READ)).records.keys != (None,)
+
+
+@pytest.mark.promise(6)
+async def test_the_clock_of_the_server_may_be_set_back(url: str, sql: psycopg.Connection, schema: str) -> None:
+    """Where no clock is injected it is the server's that counts, and it stands still until it is made up."""
+    engine = PostgresEngine(url)
+    await engine.open()
+    (done,) = await engine.commit([PUT])
+    assert isinstance(done, Committed)
+    text = next(migration.text for migration in install.MIGRATIONS if migration.name == "commit")
+    function = next(part for part in text.split("\n\n") if "FUNCTION sojourn.now(" in part)
+    slow = (
+        function[function.index("CREATE") :]
+        .replace("CREATE", "CREATE OR REPLACE")
+        .replace("* 1000)", "* 1000 - 60000)")
+    )
+    sql.execute(localized(slow, schema).encode())
+    (later,) = await engine.commit([PUT])
+    assert isinstance(later, Committed)
+    times = [done.now, later.now, (await engine.read(READ)).now, (await engine.rank(RankSpan("s"))).now]
+    assert times == [done.now] * 4
+    await engine.close()
+
+
+class _Ending:
+    """An answer that ends the connection, although the end of it has not been seen yet."""
+
+    status = ExecStatus.FATAL_ERROR
+
+    def error_field(self, field: int) -> bytes:
+        return {DiagnosticField.SEVERITY_NONLOCALIZED: b"FATAL", DiagnosticField.SQLSTATE: b"57P01"}[
+            DiagnosticField(field)
+        ]
+
+    def get_error_message(self) -> str:
+        return "FATAL:  terminating connection due to administrator command"
+
+
+@pytest.mark.promise(10)
+async def test_an_error_that_ends_the_connection_leaves_a_commit_unknown(
+    engine: PostgresEngine,
+    sql: psycopg.Connection,
+    backends: Callable[[], list[int]],
+    held: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """The server may send it when it has already committed."""
+    with held():
+        committing = asyncio.create_task(engine.commit([PUT]))
+        await until(lambda: waiting(sql, backends()))
+        assert engine._opened is not None
+        (connection,) = engine._opened.commits._all
+        connection._results.append(_Ending())  # type: ignore[arg-type]  # as much of an answer as is looked at
+        connection._settle()
+        with pytest.raises(CommitUnknownError):
+            await committing
+    assert not connection.is_open

@@ -14,6 +14,7 @@ import pytest
 import sojourn.engines
 from sojourn.engines.postgres import PostgresEngine, install
 from sojourn.engines.postgres.connections import connect
+from sojourn.engines.postgres.install import localized
 from sojourn.errors import (
     IncompatibleError,
     InvalidError,
@@ -78,7 +79,9 @@ async def test_a_store_is_made_once_and_found_again(url: str, schema: str, sql: 
         assert record is not None
         await engine.close()
         await engine.close()
-    applied = sql.execute(f"SELECT version, name FROM {schema}.migrations ORDER BY version".encode()).fetchall()
+    applied = sql.execute(
+        localized("SELECT version, name FROM sojourn.migrations ORDER BY version", schema).encode()
+    ).fetchall()
     assert applied == [(migration.version, migration.name) for migration in install.MIGRATIONS]
 
 
@@ -111,19 +114,19 @@ async def test_a_store_of_an_older_release_is_brought_up_to_date(
         await engine.open()
         await engine.commit([PUT])
         await engine.close()
-    assert sql.execute(b"SELECT to_regclass('%b.sessions')" % schema.encode()).fetchone() == (None,)
+    assert sql.execute(localized("SELECT to_regclass('sojourn.sessions')", schema).encode()).fetchone() == (None,)
     engine = PostgresEngine(url)
     await engine.open()
     assert (await engine.read(Reads(keys=(KEY,)))).records.keys != (None,)
     await engine.close()
-    assert sql.execute(b"SELECT count(*) FROM %b.sessions" % schema.encode()).fetchone() == (0,)
+    assert sql.execute(localized("SELECT count(*) FROM sojourn.sessions", schema).encode()).fetchone() == (0,)
 
 
 async def test_a_store_of_a_newer_release_is_left_alone(
     url: str, schema: str, sql: psycopg.Connection, engine: PostgresEngine
 ) -> None:
     await engine.close()
-    sql.execute(f"INSERT INTO {schema}.migrations (version, name) VALUES (9999, 'later')".encode())
+    sql.execute(localized("INSERT INTO sojourn.migrations (version, name) VALUES (9999, 'later')", schema).encode())
     error = await refusal(url)
     assert isinstance(error, IncompatibleError)
     assert "upgrade" in str(error)

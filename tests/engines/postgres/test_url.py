@@ -46,6 +46,7 @@ def test_a_percent_encoded_password_is_decoded_once() -> None:
     [
         "postgresql://user:se@cret@host/d",
         "postgresql://user:se/cret@host/d",
+        "postgresql://user:12/secret@host/d",
         "postgresql://user:se?cret@host/d",
         "postgresql://user:se#cret@host/d",
         "postgresql://user:secret%@host/d",

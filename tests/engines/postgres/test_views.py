@@ -9,6 +9,7 @@ import pytest
 
 import sojourn
 from sojourn.engines.postgres import PostgresEngine
+from sojourn.engines.postgres.install import localized
 from sojourn.kernel import Delete, Key, Put, Touch, Transaction
 from sojourn.sessions import Sessions
 
@@ -32,7 +33,9 @@ async def test_sessions_are_shown_with_what_a_person_asks_for(url: str, schema: 
         gone = await sessions.issue(subject="ann")
         await sessions.revoke(gone.session.id)
         found = sql.execute(
-            f"SELECT id, subject, label, created_at, idle_until, ends_at FROM {schema}.sessions".encode()
+            localized(
+                "SELECT id, subject, label, created_at, idle_until, ends_at FROM sojourn.sessions", schema
+            ).encode()
         )
         ((name, subject, label, created, idle, ends),) = found.fetchall()
     assert (name, subject, label) == (mine.session.id, "ann", "Firefox")
@@ -49,10 +52,12 @@ async def test_what_no_session_holds_breaks_no_view(
             for space in ("session", "session.idle", "session.trace", "other")
         ]
     )
-    sessions = sql.execute(f"SELECT id, subject, created_at FROM {schema}.sessions".encode()).fetchall()
+    sessions = sql.execute(
+        localized("SELECT id, subject, created_at FROM sojourn.sessions", schema).encode()
+    ).fetchall()
     assert sorted(sessions) == sorted((name, None, None) for name in AWKWARD)
     records = sql.execute(
-        f"SELECT partition, json FROM {schema}.live_records WHERE space = 'other'".encode()
+        localized("SELECT partition, json FROM sojourn.live_records WHERE space = 'other'", schema).encode()
     ).fetchall()
     assert dict(records) == dict.fromkeys(AWKWARD)
 
@@ -63,7 +68,7 @@ async def test_only_what_lives_is_shown_as_living(url: str, schema: str, sql: ps
     lasting, short = Key("s", "p", "lasting"), Key("s", "p", "short")
     writes = (Put(lasting, b'j{"a":1}', rank=7, ttl=timedelta(hours=1)), Put(short, b"", ttl=timedelta(milliseconds=1)))
     await engine.commit([Transaction(writes=writes)])
-    query = f"SELECT item, rank, json FROM {schema}.live_records".encode()
+    query = localized("SELECT item, rank, json FROM sojourn.live_records", schema).encode()
     while len(found := sql.execute(query).fetchall()) == 2:
         pass  # its millisecond is not over yet
     await engine.close()
@@ -75,5 +80,7 @@ async def test_changes_are_shown_key_by_key(engine: PostgresEngine, schema: str,
     keys = [Key("s", "p", item) for item in "ab"]
     await engine.commit([Transaction(writes=tuple(Put(key, b"") for key in keys))])
     await engine.commit([Transaction(writes=(Delete(keys[0]), Touch(keys[1], rank=1)))])
-    found = sql.execute(f"SELECT space, partition, item FROM {schema}.changes ORDER BY xid, item".encode()).fetchall()
+    found = sql.execute(
+        localized("SELECT space, partition, item FROM sojourn.changes ORDER BY xid, item", schema).encode()
+    ).fetchall()
     assert found == [tuple(key) for key in (*keys, keys[0])]

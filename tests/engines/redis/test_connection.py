@@ -15,6 +15,7 @@ from sojourn.engines.redis.failures import LostError
 from sojourn.engines.redis.location import locate
 from sojourn.engines.redis.server import Server
 from sojourn.errors import ClosedError
+from tests.engines.redis.waiting import PATIENCE_S
 from tests.servers import Redis
 
 
@@ -74,7 +75,7 @@ async def test_a_server_that_ends_it_is_noticed(server: Redis) -> None:
 
 async def test_an_answer_that_does_not_come_ends_it(server: Redis) -> None:
     connection = await connect(server)
-    with pytest.raises(LostError, match=r"no answer for 0\.01 s"):
+    with pytest.raises(LostError, match="no answer in time"):
         await connection.ask([(b"BLPOP", b"none", b"0")], 0.01)
     assert connection.is_closed
 
@@ -115,8 +116,9 @@ async def test_a_server_that_is_closed_while_it_connects(server: Redis) -> None:
         lanes.close()
         with pytest.raises(ClosedError):
             await opening
-    _, clients = await watcher.ask([(b"PING",), (b"CLIENT", b"LIST")], 30)
-    assert clients.count(b"name=sojourn") == 1
+    async with asyncio.timeout(PATIENCE_S):  # the server has yet to notice
+        while (await watcher.ask([(b"CLIENT", b"LIST")], 30))[0].count(b"name=sojourn") > 1:
+            pass
     watcher.close()
 
 

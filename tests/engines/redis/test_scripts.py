@@ -47,7 +47,7 @@ async def test_poison_is_refused_alone(engine: RedisEngine) -> None:
     packed = pack([Transaction(ids.new(), writes=(Put(key, b"v", rank=1),)) for key in keys])
     names, transactions = msgspec.msgpack.decode(packed.work)
     poisoned = transactions[2]
-    poisoned[3] += [1, 5, 12, "no rank", False]  # beside a good write, which must not be applied either
+    poisoned[3] += ["put", 5, 12, "no rank", False]  # beside a good write, which must not be applied either
     call = caller.writing(scripts.COMMIT, 0, packed.ids, msgspec.msgpack.encode((names, transactions)), *packed.values)
     (reply,) = await nodes.write([call])
     assert not isinstance(reply, SojournError)

@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 _BINARY = 1
-_CLOSED = "the store has been closed"
 _GOOD = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
 
 
@@ -240,7 +239,7 @@ class Connections:
             StatementError: the server refused it.
             LostError: the connection was lost, or there was no answer in so much time.
         """
-        connection = await self._take()
+        connection = await self._take(patience)
         return await connection.ask(statement, parameters, patience)
 
     def close(self) -> None:
@@ -257,23 +256,31 @@ class Connections:
         for _ in range(self._most):
             self._turns.release()
 
-    async def _take(self) -> Connection:
-        await self._turns.acquire()
+    async def _take(self, patience: timedelta) -> Connection:
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise ConnectError(f"no connection was free for {patience.total_seconds():g} s") from error
+        try:
+            return self._rested() or await self._made()
+        except BaseException:
+            self._turns.release()
+            raise
+
+    def _rested(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
                 return connection
             self._all.discard(connection)
-        try:
-            if self._is_closed:
-                raise ConnectError(_CLOSED)
-            connection = await self._connect()
-            if self._is_closed:
-                connection.close()
-                raise ConnectError(_CLOSED)
-        except BaseException:
-            self._turns.release()
-            raise
+        return None
+
+    async def _made(self) -> Connection:
+        connection = await self._connect()
+        if self._is_closed:  # while we connected
+            connection.close()
+            raise ConnectError("the store has been closed")
         connection.on_idle = self._leave
         self._all.add(connection)
         return connection

@@ -45,10 +45,7 @@ __all__ = ["PackedNumber", "pack", "pack_number", "unpack"]
 PackedNumber: TypeAlias = int | tuple[int, int] | bool
 """A number; an offset and a step from now on; False for none; True for what is there already."""
 
-# The same numbers stand in commit.lua.
-_ABSENT, _PRESENT, _REVISION, _RANK, _SPAN = range(1, 6)
-_PUT, _CREATE, _ENSURE, _TOUCH, _DELETE, _APPEND, _DELETE_SPAN = range(1, 8)
-_COMMITTED, _CONFLICT, _REFUSED = range(1, 4)
+_COMMITTED, _CONFLICT = 1, 2
 
 _ARGUMENTS_BEFORE_VALUES: Final = 7
 
@@ -123,41 +120,41 @@ def _transaction(transaction: Transaction, places: _Places, ids: list[bytes], va
     return (id_place, transaction.attempt, guards, writes, keys, [pack_span(span, span.limit) for span in reads.spans])
 
 
-def _guard(guard: Guard, places: _Places) -> tuple[int, int | PackedSpan, PackedNumber]:
+def _guard(guard: Guard, places: _Places) -> tuple[str, int | PackedSpan, PackedNumber]:
     match guard:
         case RevisionIs():
-            return (_REVISION, places[guard.key], guard.revision)
+            return ("revision", places[guard.key], guard.revision)
         case Absent():
-            return (_ABSENT, places[guard.key], 0)
+            return ("absent", places[guard.key], 0)
         case Present():
-            return (_PRESENT, places[guard.key], 0)
+            return ("present", places[guard.key], 0)
         case RankAtMost():
-            return (_RANK, places[guard.key], pack_number(guard.rank))
+            return ("rank", places[guard.key], pack_number(guard.rank))
         case SpanIs():
             forward = msgspec.structs.replace(guard.span, reverse=False)
-            return (_SPAN, pack_span(forward, guard.count), guard.newest)
+            return ("span", pack_span(forward, guard.count), guard.newest)
 
 
 def _write(
     write: Write, places: _Places, values: list[bytes]
-) -> tuple[int, int | str | PackedSpan, int, PackedNumber, PackedNumber]:
+) -> tuple[str, int | str | PackedSpan, int, PackedNumber, PackedNumber]:
     match write:
         case Put() | Create() | Ensure():
-            kind = _PUT if isinstance(write, Put) else _CREATE if isinstance(write, Create) else _ENSURE
+            kind = "put" if isinstance(write, Put) else "create" if isinstance(write, Create) else "ensure"
             values.append(write.value)
             place = _ARGUMENTS_BEFORE_VALUES + len(values)
             return (kind, places[write.key], place, _rank(write.rank), _expiry(write.ttl))
         case Touch():
-            return (_TOUCH, places[write.key], 0, _rank(write.rank), _expiry(write.ttl))
+            return ("touch", places[write.key], 0, _rank(write.rank), _expiry(write.ttl))
         case Delete():
-            return (_DELETE, places[write.key], 0, False, False)
+            return ("delete", places[write.key], 0, False, False)
         case Append():
             values.append(write.value)
             key = f"{write.space}\0{write.partition}\0{write.prefix}"
-            return (_APPEND, key, _ARGUMENTS_BEFORE_VALUES + len(values), False, _expiry(write.ttl))
+            return ("append", key, _ARGUMENTS_BEFORE_VALUES + len(values), False, _expiry(write.ttl))
         case DeleteSpan():
             forward = msgspec.structs.replace(write.span, reverse=False)
-            return (_DELETE_SPAN, pack_span(forward, write.at_most), 0, False, False)
+            return ("delete span", pack_span(forward, write.at_most), 0, False, False)
 
 
 def _rank(rank: Number | UnsetType | None) -> PackedNumber:

@@ -36,11 +36,12 @@ _pack: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[
 class _Asked:
     """A caller's commands in flight, and the answers so far."""
 
-    __slots__ = ("answer", "expected", "replies")
+    __slots__ = ("answer", "expected", "give_up", "replies")
 
-    def __init__(self, expected: int, answer: asyncio.Future[list[Any]]) -> None:
+    def __init__(self, expected: int, answer: asyncio.Future[list[Any]], give_up: float) -> None:
         self.expected = expected
         self.answer = answer
+        self.give_up = give_up
         self.replies: list[Any] = []
 
 
@@ -54,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._on_close = on_close
         self._asked: deque[_Asked] = deque()
         self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._why = LostError("the connection was lost")
         self.version: tuple[int, ...] = ()
 
@@ -112,14 +114,12 @@ class Connection(asyncio.Protocol):
             raise self._lost()
         if not commands:
             return []
-        asked = _Asked(len(commands), self._loop.create_future())
+        asked = _Asked(len(commands), self._loop.create_future(), self._loop.time() + wait)
         self._asked.append(asked)
         self._transport.write(b"".join([_pack(command) for command in commands]))
-        timer = self._loop.call_later(wait, self.close, LostError(f"there was no answer for {wait:g} s"))
-        try:
-            return await asked.answer
-        finally:
-            timer.cancel()
+        if self._timer is None or asked.give_up < self._timer.when():
+            self._look_at(asked.give_up)
+        return await asked.answer
 
     def close(self, why: LostError | None = None) -> None:
         """End it at once; who still waits gets `LostError`. Closing twice is harmless."""
@@ -167,8 +167,25 @@ class Connection(asyncio.Protocol):
             if not asked.answer.done():  # cancelled by the caller
                 asked.answer.set_result(asked.replies)
 
+    def _look_at(self, time: float) -> None:
+        """Look then whether an answer is overdue. One timer serves all: most calls are answered long before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(time, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._asked:
+            give_up = min(asked.give_up for asked in self._asked)
+            if give_up <= self._loop.time():
+                self.close(LostError("there was no answer in time"))
+            else:
+                self._look_at(give_up)
+
     def _end(self) -> None:
         self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
         if self._on_close is not None:
             self._on_close()
         while self._asked:

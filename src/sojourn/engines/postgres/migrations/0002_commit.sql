@@ -18,12 +18,13 @@ RETURN coalesce(given, greatest(seen, (extract(epoch FROM clock_timestamp()) * 1
 
 -- Take the locks of partitions until the end of the transaction, in the order given, which is the same for everybody.
 -- There are 4,096 numbers, those of each store apart from all others'. Who needs more than 512 of them locks the whole
--- store instead: the server's table of locks is shared by all, and it is not large.
-CREATE FUNCTION sojourn.lock(numbers integer[]) RETURNS void
+-- store instead: the server's table of locks is shared by all, and it is not large. Returns true, so that it can be
+-- called in an expression, which costs less than a statement.
+CREATE FUNCTION sojourn.lock(numbers integer[]) RETURNS boolean
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     store CONSTANT integer := hashtext('sojourn.store');
-    is_taken boolean; -- an expression costs less than a statement, so a lock is taken by asking what it returns
+    is_held boolean;
     number integer;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -31,13 +32,14 @@ BEGIN
             USING ERRCODE = 'invalid_transaction_state';
     END IF;
     IF cardinality(numbers) > 512 THEN
-        is_taken := pg_advisory_xact_lock(store, -1) IS NOT NULL;
+        is_held := pg_advisory_xact_lock(store, -1) IS NOT NULL;
     ELSE
-        is_taken := pg_advisory_xact_lock_shared(store, -1) IS NOT NULL;
+        is_held := pg_advisory_xact_lock_shared(store, -1) IS NOT NULL;
         FOREACH number IN ARRAY numbers LOOP
-            is_taken := pg_advisory_xact_lock(store, number) IS NOT NULL;
+            is_held := pg_advisory_xact_lock(store, number) IS NOT NULL;
         END LOOP;
     END IF;
+    RETURN true;
 END
 $$;
 
@@ -68,17 +70,27 @@ BEGIN
 END
 $$;
 
+-- What stands at a key while a batch is applied: without a revision, nothing.
+CREATE TYPE sojourn.place AS (
+    revision bigint,
+    rank bigint,
+    expires_at bigint,
+    content integer, -- which of the new values it has; 0, the one in the table
+    state integer, -- 0 as in the table, 1 touched, 2 written or deleted
+    is_announced boolean
+);
+
 -- Apply a batch of transactions, one by one, to what is known of the records.
 --
--- Every key that a guard, a write or a read names has a place in `spaces`, `partitions` and `items`. What stands there
--- is read once, into arrays of the same places; the steps of `program` judge and change these; and what they changed
--- is written back once, when all is done or when a span must be looked up. So a batch costs a few statements, however
--- large it is, and yet each transaction sees what those before it did.
+-- Every key that a guard, a write or a read names has a number. What stands there is read once, into `places`; the
+-- steps of `program` judge and change these; and what they changed is written back once, when all is done or when a
+-- span must be looked up. So a batch costs a few statements, however large it is, and yet each transaction sees what
+-- those before it did.
 --
--- A step is seven numbers: its kind, the place or span that it is about, and five more. See `program.py`, which writes
--- them. From 40 on a step asks the tables, so they must be up to date. `spans` holds four texts for each span or
--- append: space, partition, start (or prefix) and stop. New values stand in `contents`. Those of the first `wanted`
--- places are read with their records.
+-- A step is seven numbers: its kind, the number of the key or span that it is about, and five more. See `program.py`,
+-- which writes them. From 40 on a step asks the tables, so they must be up to date. `spans` holds four texts for each
+-- span or append: space, partition, start (or prefix) and stop. New values stand in `contents`. Those of the first
+-- `wanted` keys are read with their records.
 --
 -- An id is inserted into `receipts` in the hope that it is new, and looked for when a guard fails. If it is not new,
 -- all fails, and the batch is to be sent again as `doubtful`: then ids are looked for first.
@@ -96,20 +108,14 @@ SET lock_timeout = '5s' -- limits.POSTGRES_LOCK
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
--- Nothing here is given a first value that NULL may stand for, and no answer is emptied that is empty already: each
--- expression that is reached costs as much, once in each transaction, as some hundred lines of any other language.
+-- An expression is prepared anew in each transaction that reaches it, and that is most of what a small batch costs. So
+-- nothing is given a first value that NULL may stand for, and no answer is emptied that is empty already.
 DECLARE
     moment bigint;
-    -- What stands at each place: no revision, no record.
-    revisions bigint[];
-    ranks bigint[];
-    expiries bigint[];
+    places sojourn.place[];
     olds bytea[]; -- the values in the table
-    news integer[]; -- where in `contents` the new value is; 0, there is none
-    states integer[]; -- what is not yet written back: 1 where no record stood, 2 where one did
-    announced boolean[];
-    has_new boolean;
-    has_changed boolean;
+    has_touched boolean;
+    has_written boolean;
     has_deleted boolean;
     has_announced boolean;
     -- What deletions of spans have removed.
@@ -120,31 +126,28 @@ DECLARE
     attempts integer[];
     drawns bigint[];
     fresh integer[];
-    -- The step: where in the program it is, its kind, and its place.
+    -- The step: where in the program it is, its kind, and the key or span.
     at integer := -6;
     kind integer;
     n integer;
-    -- The transaction.
+    -- The transaction: where it begins, its id, and what it has done.
+    began integer;
     receipt integer;
-    attempt integer;
-    before_done integer;
-    before_next integer;
     drawn bigint;
     remaining integer;
     -- What one step needs.
     holds boolean;
+    there sojourn.place;
     old_attempt integer;
     old_drawn bigint;
-    new_rank bigint;
-    new_expiry bigint;
     removed text[];
     other integer;
 BEGIN
-    PERFORM sojourn.lock(locks);
+    holds := sojourn.lock(locks);
     moment := sojourn.now(given, seen); -- not before: what was committed while we waited must not be in the future
 
-    SELECT array_agg(r.revision), array_agg(r.rank), array_agg(r.expires_at), array_agg(r.value)
-    INTO revisions, ranks, expiries, olds
+    SELECT array_agg(ROW(r.revision, r.rank, r.expires_at, 0, 0, false)::sojourn.place), array_agg(r.value)
+    INTO places, olds
     FROM (
         SELECT r.revision, r.rank, r.expires_at, CASE WHEN k.nth <= wanted THEN r.value END AS value
         FROM unnest(spaces, partitions, items) WITH ORDINALITY AS k (space, partition, item, nth)
@@ -153,9 +156,6 @@ BEGIN
             AND (r.expires_at IS NULL OR r.expires_at > moment)
         ORDER BY k.nth
     ) AS r;
-    news := array_fill(0, ARRAY[cardinality(spaces)]);
-    states := news;
-    announced := array_fill(false, ARRAY[cardinality(spaces)]);
 
     IF doubtful THEN
         SELECT array_agg(r.attempt), array_agg(r.revision) INTO attempts, drawns
@@ -171,49 +171,58 @@ BEGIN
         kind := program[at];
         n := program[at + 1];
 
-        IF kind >= 40 AND (has_new OR has_changed) THEN -- write back
+        IF kind >= 40 THEN
             IF has_deleted THEN
                 DELETE FROM sojourn.records AS r
-                USING unnest(spaces, partitions, items, revisions, states) AS k (space, partition, item, revision, state)
+                USING unnest(spaces, partitions, items, places)
+                    AS k (space, partition, item, revision, rank, expires_at, content, state, is_announced)
                 WHERE k.state = 2 AND k.revision IS NULL
                     AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
             END IF;
-            IF has_changed THEN
-                UPDATE sojourn.records AS r SET
-                    revision = k.revision, rank = k.rank, expires_at = k.expiry, value = coalesce(contents[k.new], r.value)
-                FROM unnest(spaces, partitions, items, revisions, ranks, expiries, news, states)
-                    AS k (space, partition, item, revision, rank, expiry, new, state)
+            IF has_written THEN
+                INSERT INTO sojourn.records AS r (space, partition, item, revision, rank, expires_at, value)
+                SELECT k.space, k.partition, k.item, k.revision, k.rank, k.expires_at, contents[k.content]
+                FROM unnest(spaces, partitions, items, places)
+                    AS k (space, partition, item, revision, rank, expires_at, content, state, is_announced)
                 WHERE k.state = 2 AND k.revision IS NOT NULL
-                    AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
-            END IF;
-            IF has_new THEN -- over what has expired, if anything
-                INSERT INTO sojourn.records (space, partition, item, revision, rank, expires_at, value)
-                SELECT k.space, k.partition, k.item, k.revision, k.rank, k.expiry, contents[k.new]
-                FROM unnest(spaces, partitions, items, revisions, ranks, expiries, news, states)
-                    AS k (space, partition, item, revision, rank, expiry, new, state)
-                WHERE k.state = 1 AND k.revision IS NOT NULL
                 ON CONFLICT ON CONSTRAINT records_pkey DO UPDATE SET
                     revision = excluded.revision, rank = excluded.rank,
                     expires_at = excluded.expires_at, value = excluded.value;
             END IF;
-            has_new := false;
-            has_changed := false;
-            has_deleted := false;
-            states := array_fill(0, ARRAY[cardinality(states)]);
+            IF has_touched THEN
+                UPDATE sojourn.records AS r SET rank = k.rank, expires_at = k.expires_at
+                FROM unnest(spaces, partitions, items, places)
+                    AS k (space, partition, item, revision, rank, expires_at, content, state, is_announced)
+                WHERE k.state = 1 AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
+            END IF;
+            EXIT WHEN kind = 43;
+            IF has_deleted OR has_written OR has_touched THEN
+                SELECT array_agg(
+                    ROW(k.revision, k.rank, k.expires_at, k.content, 0, k.is_announced)::sojourn.place ORDER BY k.nth
+                ) INTO places
+                FROM unnest(places) WITH ORDINALITY
+                    AS k (revision, rank, expires_at, content, state, is_announced, nth);
+                has_deleted := false;
+                has_written := false;
+                has_touched := false;
+            END IF;
         END IF;
 
         IF kind < 10 OR kind = 40 THEN -- a guard
-            CASE kind
-                WHEN 1 THEN holds := revisions[n] = program[at + 2];
-                WHEN 2 THEN holds := revisions[n] IS NULL;
-                WHEN 3 THEN holds := revisions[n] IS NOT NULL;
-                WHEN 4 THEN holds := ranks[n] <= sojourn.instant(program[at + 2], program[at + 3], moment);
-                ELSE
-                    SELECT count(*) = program[at + 2] AND coalesce(max(s.revision), 0) = program[at + 3] INTO holds
-                    FROM sojourn.span(
-                        spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, program[at + 2] + 1, false
-                    ) AS s;
-            END CASE;
+            IF kind = 1 THEN
+                holds := (places[n]).revision = program[at + 2];
+            ELSIF kind = 2 THEN
+                holds := (places[n]).revision IS NULL;
+            ELSIF kind = 3 THEN
+                holds := (places[n]).revision IS NOT NULL;
+            ELSIF kind = 4 THEN
+                holds := (places[n]).rank <= sojourn.instant(program[at + 2], program[at + 3], moment);
+            ELSE
+                SELECT count(*) = program[at + 2] AND coalesce(max(s.revision), 0) = program[at + 3] INTO holds
+                FROM sojourn.span(
+                    spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, program[at + 2] + 1, false
+                ) AS s;
+            END IF;
             CONTINUE WHEN holds;
             IF receipt > 0 AND NOT doubtful THEN
                 SELECT r.attempt, r.revision INTO old_attempt, old_drawn
@@ -221,17 +230,17 @@ BEGIN
                 IF FOUND THEN
                     attempts[receipt] := old_attempt;
                     drawns[receipt] := old_drawn;
-                    at := before_done;
+                    at := program[began + 3];
                     CONTINUE;
                 END IF;
             END IF;
             answer := 3;
             place := program[at + 6];
-            IF kind < 10 AND revisions[n] IS NOT NULL THEN
-                revision := revisions[n];
-                rank := ranks[n];
-                expires_at := expiries[n];
-                value := contents[news[n]];
+            IF kind < 10 AND (places[n]).revision IS NOT NULL THEN
+                revision := (places[n]).revision;
+                rank := (places[n]).rank;
+                expires_at := (places[n]).expires_at;
+                value := contents[(places[n]).content];
                 IF value IS NULL THEN
                     SELECT r.value INTO value FROM sojourn.records AS r
                     WHERE r.space = spaces[n] AND r.partition = partitions[n] AND r.item = items[n];
@@ -242,66 +251,58 @@ BEGIN
             rank := NULL;
             expires_at := NULL;
             value := NULL;
-            at := before_next;
+            at := program[began + 4];
 
-        ELSIF kind = 10 OR kind < 13 AND revisions[n] IS NULL THEN -- put; create and ensure where nothing stands
+        ELSIF kind = 10 OR kind < 13 AND (places[n]).revision IS NULL THEN -- put; create and ensure where nothing stands
             IF drawn IS NULL THEN
                 drawn := nextval('sojourn.revisions');
+                has_written := true;
+                has_announced := true;
             END IF;
-            IF states[n] = 0 AND revisions[n] IS NULL THEN
-                states[n] := 1;
-                has_new := true;
-            ELSIF states[n] = 0 THEN
-                states[n] := 2;
-                has_changed := true;
-            END IF;
-            revisions[n] := drawn;
-            ranks[n] := sojourn.instant(program[at + 3], program[at + 4], moment);
-            expiries[n] := sojourn.instant(program[at + 5], program[at + 6], moment);
-            news[n] := program[at + 2];
-            announced[n] := true;
-            has_announced := true;
+            places[n] := ROW(
+                drawn,
+                sojourn.instant(program[at + 3], program[at + 4], moment),
+                sojourn.instant(program[at + 5], program[at + 6], moment),
+                program[at + 2], 2, true
+            )::sojourn.place;
 
         ELSIF kind = 20 THEN -- a transaction begins
+            began := at;
             receipt := n;
-            attempt := program[at + 2];
-            before_done := program[at + 3];
-            before_next := program[at + 4];
-            drawn := NULL;
             remaining := 0;
+            drawn := NULL;
             IF attempts[receipt] IS NOT NULL THEN
-                at := before_done;
+                at := program[began + 3];
             END IF;
 
         ELSIF kind = 21 THEN -- a transaction has been judged and written
             answer := 1;
-            IF receipt = 0 THEN
-                place := remaining;
-                revision := drawn;
-            ELSIF attempts[receipt] IS NULL THEN
-                place := remaining;
-                revision := drawn;
-                attempts[receipt] := attempt;
-                drawns[receipt] := drawn;
-                fresh := fresh || receipt;
-            ELSE
-                answer := 2;
-                place := 0;
-                revision := drawns[receipt];
-                rank := attempts[receipt];
+            place := remaining;
+            revision := drawn;
+            IF receipt > 0 THEN
+                IF attempts[receipt] IS NULL THEN
+                    attempts[receipt] := program[began + 2];
+                    drawns[receipt] := drawn;
+                    fresh := fresh || receipt;
+                ELSE
+                    answer := 2;
+                    revision := drawns[receipt];
+                    rank := attempts[receipt];
+                END IF;
             END IF;
             RETURN NEXT;
             revision := NULL;
             rank := NULL;
 
         ELSIF kind = 30 THEN -- read a key
-            IF revisions[n] IS NOT NULL THEN
+            there := places[n];
+            IF there.revision IS NOT NULL THEN
                 answer := 4;
                 place := program[at + 2];
-                revision := revisions[n];
-                rank := ranks[n];
-                expires_at := expiries[n];
-                value := coalesce(contents[news[n]], olds[n]);
+                revision := there.revision;
+                rank := there.rank;
+                expires_at := there.expires_at;
+                value := coalesce(contents[there.content], olds[n]);
                 RETURN NEXT;
                 revision := NULL;
                 rank := NULL;
@@ -310,54 +311,41 @@ BEGIN
             END IF;
 
         ELSIF kind < 14 THEN -- touch, and ensure where a record stands; create has nothing to do there
-            IF kind > 11 AND revisions[n] IS NOT NULL THEN
-                new_rank := ranks[n];
-                new_expiry := expiries[n];
+            there := places[n];
+            IF kind > 11 AND there.revision IS NOT NULL THEN
                 IF program[at + 4] <> -2 THEN
-                    new_rank := sojourn.instant(program[at + 3], program[at + 4], moment);
+                    there.rank := sojourn.instant(program[at + 3], program[at + 4], moment);
                 END IF;
                 IF program[at + 6] <> -2 THEN
-                    new_expiry := sojourn.instant(program[at + 5], program[at + 6], moment);
+                    there.expires_at := sojourn.instant(program[at + 5], program[at + 6], moment);
                 END IF;
-                IF new_rank IS DISTINCT FROM ranks[n] OR new_expiry IS DISTINCT FROM expiries[n] THEN
-                    ranks[n] := new_rank;
-                    expiries[n] := new_expiry;
-                    IF states[n] = 0 THEN
-                        states[n] := 2;
-                        has_changed := true;
-                    END IF;
+                IF there IS DISTINCT FROM places[n] THEN
+                    there.state := greatest(there.state, 1);
+                    places[n] := there;
+                    has_touched := true;
                 END IF;
             END IF;
 
         ELSIF kind = 14 THEN -- delete
-            IF revisions[n] IS NOT NULL THEN
-                revisions[n] := NULL;
-                ranks[n] := NULL;
-                expiries[n] := NULL;
-                IF states[n] = 0 THEN
-                    states[n] := 2;
-                    has_changed := true;
-                END IF;
-                announced[n] := true;
+            IF (places[n]).revision IS NOT NULL THEN
+                places[n] := ROW(NULL, NULL, NULL, 0, 2, true)::sojourn.place;
                 has_deleted := true;
                 has_announced := true;
             END IF;
 
-        ELSIF kind = 15 THEN -- append: in a place of its own, for a key that nobody can have named yet
+        ELSIF kind = 15 THEN -- append: under a number of its own, since nobody can have named the key yet
             IF drawn IS NULL THEN
                 drawn := nextval('sojourn.revisions');
+                has_written := true;
+                has_announced := true;
             END IF;
             other := cardinality(spaces) + 1;
             spaces[other] := spans[n];
             partitions[other] := spans[n + 1];
             items[other] := spans[n + 2] || lpad(to_hex(drawn), 16, '0') || lpad(to_hex(program[at + 3]), 4, '0');
-            revisions[other] := drawn;
-            expiries[other] := sojourn.instant(program[at + 5], program[at + 6], moment);
-            news[other] := program[at + 2];
-            states[other] := 1;
-            has_new := true;
-            announced[other] := true;
-            has_announced := true;
+            places[other] := ROW(
+                drawn, NULL, sojourn.instant(program[at + 5], program[at + 6], moment), program[at + 2], 2, true
+            )::sojourn.place;
 
         ELSIF kind = 41 THEN -- delete a span
             WITH span AS (
@@ -376,9 +364,7 @@ BEGIN
                 SELECT k.nth FROM unnest(spaces, partitions, items) WITH ORDINALITY AS k (space, partition, item, nth)
                 WHERE k.space = spans[n] AND k.partition = spans[n + 1] AND k.item = ANY (removed)
             LOOP
-                revisions[other] := NULL;
-                ranks[other] := NULL;
-                expiries[other] := NULL;
+                places[other] := ROW(NULL, NULL, NULL, 0, 0, false)::sojourn.place;
             END LOOP;
             gone_spaces := gone_spaces || array_fill(spans[n], ARRAY[cardinality(removed)]);
             gone_partitions := gone_partitions || array_fill(spans[n + 1], ARRAY[cardinality(removed)]);
@@ -396,9 +382,6 @@ BEGIN
                 FROM sojourn.span(
                     spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, program[at + 3], true
                 ) AS s;
-
-        ELSE
-            EXIT;
         END IF;
     END LOOP;
 
@@ -406,7 +389,9 @@ BEGIN
         INSERT INTO sojourn.log (xid, at, spaces, partitions, items)
         SELECT pg_current_xact_id(), moment,
             array_agg(k.space) || gone_spaces, array_agg(k.partition) || gone_partitions, array_agg(k.item) || gone_items
-        FROM unnest(spaces, partitions, items, announced) AS k (space, partition, item, announced) WHERE k.announced;
+        FROM unnest(spaces, partitions, items, places)
+            AS k (space, partition, item, revision, rank, expires_at, content, state, is_announced)
+        WHERE k.is_announced;
     END IF;
     IF fresh IS NOT NULL THEN
         INSERT INTO sojourn.receipts (id, revision, attempt, until)

@@ -14,80 +14,65 @@
 --   {2, place of the guard, record found}
 --   {3, cause}
 --
--- Records are changed in the tables below, and the tables are written back at the end, or when an index is to be read:
--- so ten writes of one record are one, and each command runs once for the whole batch.
-
-local ABSENT, PRESENT, REVISION, RANK = 1, 2, 3, 4
-local PUT, CREATE, ENSURE, TOUCH, DELETE, APPEND, DELETE_SPAN = 1, 2, 3, 4, 5, 6, 7
+-- Records are changed in a table, and the table is written back at the end, or when an index is to be read: so ten writes
+-- of one record are one, and each command runs once for the whole batch.
 
 local keys, transactions = unpack(cmsgpack.unpack(ARGV[7]))
 
--- The live record at each key, and its head; nothing where there is none.
-local records, revisions, ranks, expiries = {}, {}, {}, {}
--- What the indexes hold for it, a dead record's too; nothing where nothing is stored.
-local held_ranks, held_expiries = {}, {}
--- The places of keys: that have been changed since they were written back; that are to be announced.
-local unwritten, is_unwritten, changed, is_changed = {}, {}, {}, {}
--- The place of each key, made when a span first asks.
-local places
+-- What is known of each key. `record` is the live one with its head, or false; what the indexes hold is told apart, since
+-- they also hold the dead: no `held_rank` says that nothing is stored.
+local known = {}
 
 local function learn(place, record)
-  local revision, rank, expires = struct.unpack(HEAD, record)
-  held_ranks[place], held_expiries[place] = rank, expires
-  if expires > now then
-    records[place], revisions[place], ranks[place], expiries[place] = record, revision, rank, expires
+  local revision, rank, expires = 0, NONE, NONE
+  if record then
+    revision, rank, expires = struct.unpack(HEAD, record)
   end
+  known[place] = {
+    record = record and expires > now and record, revision = revision, rank = rank, expires = expires,
+    held_rank = record and rank, held_expires = expires, is_unwritten = false, is_announced = false,
+  }
 end
 
 for place, record in ipairs(fetch(RECORDS, keys)) do
-  if record then
-    learn(place, record)
-  end
+  learn(place, record)
 end
 
-local has_written = false
+-- The places of keys that have changed since they were written back, and the keys that are to be announced.
+local unwritten, announced, has_written = {}, {}, false
+
 local function write_back()
   if #unwritten == 0 then
     return
   end
-  has_written = true
   local written, gone = {}, {}
   local items, ranked, unranked, ending, endless = {}, {}, {}, {}, {}
   for _, place in ipairs(unwritten) do
-    is_unwritten[place] = nil
-    local key, record, rank, expires = keys[place], records[place], ranks[place], expiries[place]
-    local held_rank, held_expiry = held_ranks[place] or NONE, held_expiries[place] or NONE
-    local is_new = held_ranks[place] == nil
-    if record then
-      written[#written + 1], written[#written + 2] = key, record
-      if is_new then
+    local key, one = keys[place], known[place]
+    local held_rank, rank, expires = one.held_rank or NONE, NONE, NONE
+    if one.record then
+      rank, expires = one.rank, one.expires
+      written[#written + 1], written[#written + 2] = key, one.record
+      if not one.held_rank then
         items[#items + 1], items[#items + 2] = 0, key
       end
-      held_ranks[place], held_expiries[place] = rank, expires
-    else
-      rank, expires = NONE, NONE
-      if not is_new then
-        gone[#gone + 1] = key
-      end
-      held_ranks[place], held_expiries[place] = nil, nil
+    elseif one.held_rank then
+      gone[#gone + 1] = key
     end
-    if rank ~= held_rank then
-      if held_rank ~= NONE then
-        unranked[#unranked + 1] = rank_member(key, held_rank)
-      end
-      if rank ~= NONE then
-        ranked[#ranked + 1], ranked[#ranked + 2] = 0, rank_member(key, rank)
-      end
+    if rank ~= held_rank and rank ~= NONE then
+      ranked[#ranked + 1], ranked[#ranked + 2] = 0, rank_member(key, rank)
     end
-    if expires ~= held_expiry then
-      if expires ~= NONE then
-        ending[#ending + 1], ending[#ending + 2] = expires, key
-      else
-        endless[#endless + 1] = key
-      end
+    if rank ~= held_rank and held_rank ~= NONE then
+      unranked[#unranked + 1] = rank_member(key, held_rank)
     end
+    if expires ~= one.held_expires and expires ~= NONE then
+      ending[#ending + 1], ending[#ending + 2] = expires, key
+    elseif expires ~= one.held_expires then
+      endless[#endless + 1] = key
+    end
+    one.held_rank, one.held_expires, one.is_unwritten = one.record and rank, expires, false
   end
-  unwritten = {}
+  unwritten, has_written = {}, true
   -- What needs memory comes first: a server that has none left refuses the first command, and none after it.
   each('HSET', RECORDS, written)
   each('ZADD', ITEMS, items)
@@ -108,19 +93,21 @@ local function scan_span(span, most)
   return scan(ITEMS, span[1], span[2], most, span[4], now)
 end
 
-local function place_of(key)
+-- The place of a key that no transaction has named, with the record that is stored there or false.
+local places
+local function place_of(key, record)
   if not places then
     places = {}
-    for place, known in ipairs(keys) do
-      places[known] = place
+    for place, named in ipairs(keys) do
+      places[named] = place
     end
   end
-  local place = places[key]
-  if not place then
-    place = #keys + 1
+  if not places[key] then
+    local place = #keys + 1
     keys[place], places[key] = key, place
+    learn(place, record)
   end
-  return place
+  return places[key]
 end
 
 local function span_is(span, newest)
@@ -132,16 +119,16 @@ local function span_is(span, newest)
 end
 
 local function holds(kind, place, number)
-  if kind == REVISION then
-    return revisions[place] == number
-  elseif kind == ABSENT then
-    return not records[place]
-  elseif kind == PRESENT then
-    return records[place] ~= nil
-  elseif kind == RANK then
-    return records[place] ~= nil and ranks[place] <= instant(number, now)
+  if kind == 'span' then
+    return span_is(place, number)
   end
-  return span_is(place, number)
+  local one = known[place]
+  if kind == 'absent' or not one.record then
+    return kind == 'absent' and not one.record
+  elseif kind == 'revision' then
+    return one.revision == number
+  end
+  return kind == 'present' or one.rank <= instant(number, now)
 end
 
 -- A rank or an expiry, where `kept` stands now.
@@ -152,28 +139,22 @@ local function resolved(number, kept)
   return number and instant(number, now) or NONE
 end
 
--- What a transaction is to change: a list of place, record or false, revision, rank, expiry; and beside it the revision
+-- What a transaction is to change: a list of {place, record or false, revision, rank, expiry}; and beside it the revision
 -- that it has drawn, the places that its spans remove, and whether a span has more to remove. While a plan is made
 -- nothing is changed, so an error on the way leaves nothing to undo.
 local plan, drawn, gone, many_gone, remaining
 
-local function add(place, record, revision, rank, expires)
-  local next = #plan
-  plan[next + 1], plan[next + 2], plan[next + 3], plan[next + 4], plan[next + 5] =
-    place, record, revision, rank, expires
-end
-
 local function add_new(place, value, rank, expires)
   drawn = drawn or next_number()
   rank, expires = resolved(rank, NONE), resolved(expires, NONE)
-  add(place, struct.pack(HEAD, drawn, rank, expires) .. ARGV[value], drawn, rank, expires)
+  plan[#plan + 1] = {place, struct.pack(HEAD, drawn, rank, expires) .. ARGV[value], drawn, rank, expires}
 end
 
-local function add_touched(place, rank, expires)
-  rank, expires = resolved(rank, ranks[place]), resolved(expires, expiries[place])
-  if rank ~= ranks[place] or expires ~= expiries[place] then
-    local head = struct.pack(HEAD, revisions[place], rank, expires)
-    add(place, head .. string.sub(records[place], HEAD_BYTES + 1), revisions[place], rank, expires)
+local function add_touched(place, one, rank, expires)
+  rank, expires = resolved(rank, one.rank), resolved(expires, one.expires)
+  if rank ~= one.rank or expires ~= one.expires then
+    local record = struct.pack(HEAD, one.revision, rank, expires) .. string.sub(one.record, HEAD_BYTES + 1)
+    plan[#plan + 1] = {place, record, one.revision, rank, expires}
   end
 end
 
@@ -181,64 +162,63 @@ local function add_span(span)
   local most = many_gone + span[3]
   local found = scan_span(span, most + 1)
   for member = 1, #found, 2 do
-    local place = place_of(found[member])
+    local place = place_of(found[member], found[member + 1])
     if not gone[place] then
       if many_gone == most then
         remaining = 1
         return
       end
-      if not records[place] then
-        learn(place, found[member + 1])
-      end
       gone[place], many_gone = true, many_gone + 1
-      add(place, false, 0, NONE, NONE)
+      plan[#plan + 1] = {place, false}
     end
   end
 end
 
-local function appended_key(prefix, order)
+local function appended_place(prefix, order)
   local revision = drawn or next_number()
-  return prefix .. string.format('%08x%08x%04x', math.floor(revision / 2 ^ 32), revision % 2 ^ 32, order)
+  return place_of(prefix .. '00' .. hex(revision) .. string.format('%04x', order), false)
 end
 
 local function make_plan(writes)
   plan, drawn, gone, many_gone, remaining = {}, nil, {}, 0, 0
   for at = 1, #writes, 5 do
-    if writes[at] == DELETE_SPAN then
+    if writes[at] == 'delete span' then
       add_span(writes[at + 1])
     end
   end
   for at = 1, #writes, 5 do
     local kind, place, value, rank, expires = unpack(writes, at, at + 4)
-    local stands = records[place] and not gone[place]
-    if kind == PUT or not stands and (kind == CREATE or kind == ENSURE) then
+    local one = known[place]
+    local stands = one and one.record and not gone[place]
+    if kind == 'put' or not stands and (kind == 'create' or kind == 'ensure') then
       add_new(place, value, rank, expires)
-    elseif kind == APPEND then
-      add_new(place_of(appended_key(place, (at - 1) / 5)), value, rank, expires)
-    elseif stands and kind == DELETE then
-      add(place, false, 0, NONE, NONE)
-    elseif stands and (kind == TOUCH or kind == ENSURE) then
-      add_touched(place, rank, expires)
+    elseif kind == 'append' then
+      add_new(appended_place(place, (at - 1) / 5), value, rank, expires)
+    elseif stands and kind == 'delete' then
+      plan[#plan + 1] = {place, false}
+    elseif stands and (kind == 'touch' or kind == 'ensure') then
+      add_touched(place, one, rank, expires)
     end
   end
 end
 
 local function carry_out()
   last = drawn or last
-  for at = 1, #plan, 5 do
-    local place, record, revision, rank, expires = unpack(plan, at, at + 4)
-    if not is_changed[place] and (not record or revision ~= revisions[place]) then
-      changed[#changed + 1], is_changed[place] = keys[place], true
+  for _, step in ipairs(plan) do
+    local place, record, revision, rank, expires = unpack(step)
+    local one = known[place]
+    if not one.is_announced and (not record or revision ~= one.revision) then
+      announced[#announced + 1], one.is_announced = keys[place], true
     end
-    if not is_unwritten[place] then
-      unwritten[#unwritten + 1], is_unwritten[place] = place, true
+    if not one.is_unwritten then
+      unwritten[#unwritten + 1], one.is_unwritten = place, true
     end
-    records[place], revisions[place] = record or nil, record and revision or nil
-    ranks[place], expiries[place] = rank, expires
+    one.record, one.revision, one.rank, one.expires = record, revision, rank, expires
   end
 end
 
--- The receipts of these transactions, where there are any: revision and attempt, as text.
+-- The receipts of these transactions, where there are any: revision and attempt, packed.
+local RECEIPT = '<dd'
 local ids, receipts, new_receipts = {}, {}, {}
 for place = 1, #ARGV[6] / 16 do
   ids[place] = string.sub(ARGV[6], 16 * place - 15, 16 * place)
@@ -257,7 +237,7 @@ local function committed(transaction, revision, attempt, remaining, repeated)
   end
   local found, found_spans = {}, {}
   for at, place in ipairs(wanted or {}) do
-    found[at] = records[place] or false
+    found[at] = known[place].record
   end
   for at, span in ipairs(spans or {}) do
     found_spans[at] = scan_span(span, span[3])
@@ -270,19 +250,20 @@ local is_bound = false -- whether an error now would leave something half done
 local function apply(transaction)
   local id, attempt, guards, writes = ids[transaction[1]], transaction[2], transaction[3], transaction[4]
   if id and receipts[id] then
-    local revision, first_attempt = string.match(receipts[id], '(%d+) (%d+)')
-    return committed(transaction, tonumber(revision), tonumber(first_attempt), 0, 1)
+    local revision, first_attempt = struct.unpack(RECEIPT, receipts[id])
+    return committed(transaction, revision, first_attempt, 0, 1)
   end
   for at = 1, #guards, 3 do
     if not holds(guards[at], guards[at + 1], guards[at + 2]) then
-      return {2, (at - 1) / 3, records[guards[at + 1]] or false}
+      local one = known[guards[at + 1]]
+      return {2, (at - 1) / 3, one and one.record or false}
     end
   end
   make_plan(writes)
   is_bound = true
   carry_out()
   if id then
-    receipts[id] = string.format('%.0f ', drawn or 0) .. attempt
+    receipts[id] = struct.pack(RECEIPT, drawn or 0, attempt)
     new_receipts[#new_receipts + 1], new_receipts[#new_receipts + 2] = id, receipts[id]
   end
   local outcome = committed(transaction, drawn or 0, attempt, remaining, 0)
@@ -308,6 +289,6 @@ if #new_receipts > 0 then
   each('HSET', RECEIPTS[period % 2], new_receipts)
 end
 if #new_receipts > 0 or has_written then
-  conclude(changed)
+  conclude(announced)
 end
 return {now, outcomes}

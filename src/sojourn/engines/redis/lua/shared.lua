@@ -4,7 +4,7 @@
 --   the time in milliseconds, or nothing where the server's clock is the one
 --   the latest time that the caller has seen
 --
--- Numbers are doubles, exact up to 2^53. No time, rank or revision is beyond, and they are written by '%.0f'.
+-- Numbers are doubles, exact up to 2^53. No time, rank or revision is beyond.
 
 local META, RECORDS, ITEMS, RANKS, EXPIRIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local RECEIPTS = {[0] = KEYS[6], [1] = KEYS[7]}
@@ -38,9 +38,14 @@ local function instant(number, now)
   return beyond > 0 and at - beyond + step or at - beyond
 end
 
+-- A number below 2^53 as 14 hex digits. In two halves: each fits the integers of any server.
+local function hex(number)
+  return string.format('%06x%08x', math.floor(number / 2 ^ 32), number % 2 ^ 32)
+end
+
 -- A rank as text that sorts like the number.
 local function rank_text(rank)
-  return rank < 0 and string.format('0%016.0f', rank + 2 ^ 53) or string.format('1%016.0f', rank)
+  return rank < 0 and '0' .. hex(rank + 2 ^ 53) or '1' .. hex(rank)
 end
 
 -- Space, rank, partition and item, from a key of the form space NUL partition NUL item.

@@ -29,13 +29,15 @@ end
 -- Announce the changed keys in the log, by an entry that names the one before, and write the counters down. A bucket
 -- that the server has lost begins anew.
 local function conclude(changed)
+  if #changed > 0 and last == before then
+    last = next_number()
+  end
+  local position = string.format('%.0f', last)
   if #changed > 0 then
-    last = last > before and last or next_number()
-    call('XADD', CHANGES, string.format('%.0f-0', last), 'before', string.format('%.0f', before),
-      'keys', cmsgpack.pack(changed))
+    call('XADD', CHANGES, position .. '-0', 'before', meta[1] or '0', 'keys', cmsgpack.pack(changed))
   end
   if not meta[4] then
     call('HSET', META, 'format', '1', 'store', ARGV[3], 'buckets', ARGV[4])
   end
-  call('HSET', META, 'last', string.format('%.0f', last), 'clock', string.format('%.0f', now), 'period', period)
+  call('HSET', META, 'last', position, 'clock', string.format('%.0f', now), 'period', period)
 end
