@@ -33,7 +33,6 @@ KNOWN = """
 - Redis with a replica, and PostgreSQL with one that is not synchronous, may lose acknowledged commits at a failover. On
   Redis `describe()` then says that the store is not durable; on PostgreSQL `sojourn doctor` warns.
 - After PostgreSQL or SQLite have lost data, or were restored, a fencing token may be given out a second time.
-- A dump of PostgreSQL must leave out the rows of `log`: on another server they mean other transactions.
 - Behind a pooler nobody can be told of changes: watchers look each 50 ms.
 - Sentinel is not spoken, and replicas are not read from.
 - `sojourn doctor` and the other commands make a store in PostgreSQL or Redis where there is none.

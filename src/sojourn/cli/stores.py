@@ -30,7 +30,7 @@ def named(url: str | None) -> Store:
 
 
 def existing(url: str | None) -> Store:
-    """Return the store that a URL names, not opened yet, if there is one: looking at a store must not create it.
+    """Return the store that a URL names, not opened yet, if there is one: looking at a store must not create a file.
 
     Raises:
         InvalidError: there is no URL, no engine answers to it, or nothing is where it leads.

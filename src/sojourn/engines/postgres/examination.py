@@ -17,7 +17,9 @@ SELECT current_setting('server_version'), current_setting('server_encoding'), cu
     coalesce(has_schema_privilege(to_regnamespace('"{schema}"'), 'USAGE'), false),
     coalesce(has_table_privilege((
         SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('"{schema}"') AND relname = 'records'
-    ), 'INSERT'), false),
+    ), 'INSERT') AND has_sequence_privilege((
+        SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('"{schema}"') AND relname = 'revisions'
+    ), 'USAGE'), false),
     current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
     current_setting('autovacuum'), current_setting('default_transaction_isolation'), pg_is_in_recovery(),
     (SELECT count(*) FROM pg_stat_replication), current_setting('synchronous_standby_names'),
@@ -25,7 +27,8 @@ SELECT current_setting('server_version'), current_setting('server_encoding'), cu
     pg_backend_pid()
 """
 
-_SPARE_CONNECTIONS: Final = 4 * (limits.POSTGRES_READERS + 2)  # of four more processes
+_CONNECTIONS: Final = limits.POSTGRES_WRITERS + limits.POSTGRES_READERS + 1
+_SPARE_CONNECTIONS: Final = 4 * _CONNECTIONS  # of four more processes
 
 _LOSES: Final = "a crash of the server may lose commits that were acknowledged"
 
@@ -63,7 +66,7 @@ def _expected(name: str, found: str, wanted: str, advice: str) -> Finding:
 def _rights(role: str, *, may_enter: bool, may_write: bool, schema: str) -> Finding:
     if may_enter and may_write:
         return Finding("rights", f"{role} may use the schema {schema}")
-    advice = "open the store as a role that may create it, or let its owner grant USAGE, and all on its tables"
+    advice = "let a role open it that may create it, or its owner grant USAGE, and all on its tables and sequences"
     return Finding("rights", f"{role} may not use the schema {schema}, or it is not there", advice)
 
 
@@ -83,8 +86,7 @@ def _replication(*, is_replica: bool, replicas: int, synchronous: str) -> Findin
 def _connections(*, most: int, used: int) -> Finding:
     advice = None
     if most - used < _SPARE_CONNECTIONS:
-        each = limits.POSTGRES_READERS + 2
-        advice = f"a process needs up to {each}; raise max_connections, or put a pooler between (pooled=true)"
+        advice = f"a process needs up to {_CONNECTIONS}; raise max_connections, or put a pooler between (pooled=true)"
     return Finding("connections", f"{used} of {most} are used", advice)
 
 

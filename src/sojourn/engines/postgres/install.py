@@ -46,6 +46,14 @@ SELECT pg_advisory_xact_lock(hashtext('sojourn.migrations'), hashtext('{schema}'
 """
 
 
+# A dump that was restored on another server brings a log whose transactions this one has not had. Nobody waits for what
+# they tell; left there, they would be told again and again, and stand in the way of ours.
+_ADOPT: Final = """
+DELETE FROM sojourn.log WHERE xid >= pg_snapshot_xmax(pg_current_snapshot());
+UPDATE sojourn.store SET floor = '0' WHERE floor >= pg_snapshot_xmax(pg_current_snapshot())
+"""
+
+
 class Migration(NamedTuple):
     """One file of `migrations`."""
 
@@ -93,6 +101,7 @@ async def install(connection: Connection, schema: str) -> Settings:
         if version == 0:
             await _create(connection, schema)
         await _run(connection, "".join([*due, "COMMIT"]))
+    await _run(connection, localized(_ADOPT, schema))
     return settings
 
 

@@ -16,7 +16,7 @@ from sojourn.kernel.engine import Finding
 __all__ = ["check_fit", "findings", "is_durable", "look", "version"]
 
 _FLOOR: Final = (6, 2)
-_SETTINGS: Final = ("appendfsync", "appendonly", "maxmemory-policy")
+_SETTINGS: Final = ("appendfsync", "appendonly", "maxmemory-policy", "no-appendfsync-on-rewrite")
 
 
 async def look(server: Server) -> NodeFacts:
@@ -65,8 +65,7 @@ def is_durable(facts: Iterable[NodeFacts]) -> bool:
     """
     return all(
         node.settings is not None
-        and node.settings.get("appendonly") == "yes"
-        and node.settings.get("appendfsync") == "always"
+        and _persistence(node.settings).advice is None
         and _policy(node) == "noeviction"
         and _replicas(node) == 0
         for node in facts
@@ -76,7 +75,7 @@ def is_durable(facts: Iterable[NodeFacts]) -> bool:
 def findings(facts: Sequence[NodeFacts]) -> list[Finding]:
     """Return what an operator should know of each server, with its name where there are several."""
     return [
-        Finding(found.name if len(facts) == 1 else f"{found.name} of {node.name}", found.found, found.advice)
+        Finding(found.name, found.found if len(facts) == 1 else f"{node.name}: {found.found}", found.advice)
         for node in facts
         for found in _findings(node)
     ]
@@ -105,6 +104,9 @@ def _persistence(settings: Mapping[str, str]) -> Finding:
     elif settings.get("appendfsync") != "always":
         found = f"appendonly yes, appendfsync {settings.get('appendfsync')}"
         advice = "set appendfsync always: a crash of the host loses the newest commits, about a second of them"
+    elif settings.get("no-appendfsync-on-rewrite") == "yes":
+        found = "appendonly yes, appendfsync always, no-appendfsync-on-rewrite yes"
+        advice = "set no-appendfsync-on-rewrite no: while the file is rewritten a crash of the host loses commits"
     else:
         return Finding("persistence", "appendonly yes, appendfsync always")
     return Finding("persistence", found, advice)
