@@ -37,8 +37,9 @@ TOP: Final = f"""\
 `sojourn` comes with the extra `server`: `pip install 'sojourn[server]'`. Its commands serve sessions, and look after a
 store of them while a server uses it, or without one.
 
-- A store is named by `--store` or by the environment variable `SOJOURN_STORE`. Only `serve` creates a file; in PostgreSQL
-  and Redis the first command that opens a store makes it where the URL says, so mind `schema=` and `prefix=`.
+- A store is named by `--store` or by the environment variable `SOJOURN_STORE`. Only `serve` creates a file; in
+  PostgreSQL and Redis the first command that opens a store makes it where the URL says, so mind `schema=` and
+  `prefix=`.
 - Tables are for people, and cut what does not fit; ids are never cut. `--json` prints one JSON document whose keys stay
   (new ones may come). Times are ISO 8601 in UTC.
 - No command ever prints a token. Where an id is expected a token may be given: only the public id in it is used.

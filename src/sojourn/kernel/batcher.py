@@ -40,7 +40,7 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """Sends transactions to an engine in batches, one batch at a time."""
+    """Sends transactions to an engine in batches. A lane has one batch in flight; there are as many as it can take."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
@@ -50,9 +50,9 @@ class Batcher:
         self._most_bytes = description.batch_bytes
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
-        self._most_in_flight = description.batches
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._is_starting = False
+        self._most_lanes = description.batches
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
         self._closed = False
 
     async def submit(self, transaction: Transaction, size: int) -> Outcome:
@@ -76,33 +76,33 @@ class Batcher:
         outcome: asyncio.Future[Outcome] = loop.create_future()
         self._queue.append(_Waiting(transaction, size, outcome))
         self._queued_bytes += size
-        if not self._is_starting and len(self._in_flight) < self._most_in_flight:
-            self._is_starting = True
-            loop.call_soon(self._start)  # not now: who submits in the same round of the loop comes along
+        idle = len(self._lanes) - self._in_flight
+        if len(self._lanes) < self._most_lanes and len(self._queue) > idle * limits.BATCH_SHARE:
+            self._lanes.add(loop.create_task(self._lane()))
         return await outcome
 
     async def close(self) -> None:
         """Refuse what comes from now on, and wait until everything queued has its outcome."""
         self._closed = True
-        while self._queue or self._in_flight:
-            self._start()
-            if self._in_flight:  # not so if all that waited was cancelled
-                await asyncio.wait(self._in_flight)
+        if self._lanes:  # they end when nothing waits any more
+            await asyncio.wait(self._lanes)
 
-    def _start(self) -> None:
-        """Send what waits, in as many batches as may be in flight, each with its share."""
-        self._is_starting = False
-        while self._queue and (free := self._most_in_flight - len(self._in_flight)):
-            share = -(-len(self._queue) // free)
-            batch = self._take(min(max(share, limits.BATCH_SHARE), self._most_transactions))
-            if batch:
-                delivering = asyncio.get_running_loop().create_task(self._deliver(batch, unknown=False))
-                self._in_flight.add(delivering)
-                delivering.add_done_callback(self._landed)
-
-    def _landed(self, delivering: asyncio.Task[None]) -> None:
-        self._in_flight.discard(delivering)
-        self._start()
+    async def _lane(self) -> None:
+        """Send what waits, a share of it at a time, until nothing does."""
+        try:
+            while self._queue:
+                share = -(-len(self._queue) // (self._most_lanes - self._in_flight))
+                batch = self._take(min(max(share, limits.BATCH_SHARE), self._most_transactions))
+                if batch:
+                    self._in_flight += 1
+                    try:
+                        await self._deliver(batch, unknown=False)
+                    finally:
+                        self._in_flight -= 1
+        finally:
+            lane = asyncio.current_task()
+            assert lane is not None
+            self._lanes.discard(lane)
 
     def _take(self, most: int) -> list[_Waiting]:
         """Take what goes into one batch; one transaction heavier than a batch goes alone."""

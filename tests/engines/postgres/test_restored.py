@@ -20,7 +20,7 @@ async def test_the_log_of_another_server_is_not_told(url: str, schema: str, sql:
         (outcome,) = await engine.commit([Transaction(ids.new(), writes=(Put(key, b""),))])
         assert isinstance(outcome, Committed)
         found = await engine.changes(position, 0)
-        assert (found.keys, found.gap) == ({key}, False)
+        assert (found.keys, found.gap) == (frozenset({key}), False)
         again = await engine.changes(found.position, 0)
         assert (again.keys, again.gap) == (frozenset(), False)
         await engine.close()
