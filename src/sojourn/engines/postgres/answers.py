@@ -56,9 +56,10 @@ class Answers(NamedTuple):
 
 def answers(batch: Sequence[Transaction], result: PGresult) -> Answers:
     """Read the outcomes of a batch: for each transaction a row, then the records that it reads."""
-    told = rows(result)
-    end = _row(result, result.ntuples - 1)
+    every = list(rows(result))
+    end = every[-1]
     now = end.revision or 0
+    told = iter(every)
     row = next(told)
     outcomes: list[Outcome] = []
     for transaction in batch:

@@ -242,6 +242,12 @@ class Connections:
         connection = await self._take(patience)
         return await connection.ask(statement, parameters, patience)
 
+    def adopt(self, connection: Connection) -> None:
+        """Take a connection that was made elsewhere, and is at rest, as the first of these."""
+        connection.on_idle = self._leave
+        self._all.add(connection)
+        self._idle.append(connection)
+
     def close(self) -> None:
         """Close all connections at once, and make no more."""
         self._is_closed = True
@@ -257,11 +263,14 @@ class Connections:
             self._turns.release()
 
     async def _take(self, patience: timedelta) -> Connection:
-        try:
-            async with asyncio.timeout(patience.total_seconds()):
-                await self._turns.acquire()
-        except TimeoutError as error:
-            raise ConnectError(f"no connection was free for {patience.total_seconds():g} s") from error
+        if self._turns.locked():
+            try:
+                async with asyncio.timeout(patience.total_seconds()):
+                    await self._turns.acquire()
+            except TimeoutError as error:
+                raise ConnectError(f"no connection was free for {patience.total_seconds():g} s") from error
+        else:
+            await self._turns.acquire()  # at once
         try:
             return self._rested() or await self._made()
         except BaseException:

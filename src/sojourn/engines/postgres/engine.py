@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -25,7 +25,7 @@ from sojourn.engines.postgres.connections import (
     connect,
 )
 from sojourn.engines.postgres.examination import examine
-from sojourn.engines.postgres.install import install
+from sojourn.engines.postgres.install import Settings, install
 from sojourn.engines.postgres.program import Program
 from sojourn.engines.postgres.reader import page, rank_parameters, read_parameters, snapshot
 from sojourn.engines.postgres.statements import Statements
@@ -89,20 +89,15 @@ class PostgresEngine:
             if self._opened is not None:
                 return
             try:
-                connection = await _connected(self._target)
-                try:
-                    settings = await install(connection, self._target.schema)
-                finally:
-                    connection.close()
+                self._opened, settings = await _open(self._target)
             except _FAILURES as error:
                 raise failures.while_opening(error) from error
             self._description = msgspec.structs.replace(
                 self._description, version=settings.version, durable=settings.durable
             )
-            self._opened = _Opened(self._target)
 
     async def close(self) -> None:
-        """Wait for the commit in flight, then close every connection. Closing twice is harmless."""
+        """Wait for the commits in flight, then close every connection. Closing twice is harmless."""
         async with self._changing:
             opened, self._opened = self._opened, None
             if opened is not None:
@@ -279,22 +274,40 @@ class _Opened:
         self.bell = Bell(lambda: _connected(target), target.schema, listens=not target.pooled)
 
     async def close(self) -> None:
-        """Let the commit in flight end, and give up all else."""
+        """Let the commits in flight end, and give up all else."""
         await self.bell.close()
         self.reads.close()
         await self.commits.finish()
+
+
+async def _open(target: Target) -> tuple[_Opened, Settings]:
+    """Find or make the store, and go on with the same connection."""
+    connection = await _connected(target)
+    try:
+        settings = await install(connection, target.schema)
+        opened = _Opened(target)
+        await _prepare(connection, opened.statements.committing)
+    except BaseException:
+        connection.close()
+        raise
+    opened.commits.adopt(connection)
+    return opened, settings
 
 
 async def _connected(target: Target, *statements: Statement) -> Connection:
     """Return a connection that has these statements prepared."""
     connection = await connect(target.conninfo, prepares=not target.pooled)
     try:
-        for statement in statements:
-            await connection.prepare(statement, limits.POSTGRES_ANSWER)
+        await _prepare(connection, statements)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+async def _prepare(connection: Connection, statements: Iterable[Statement]) -> None:
+    for statement in statements:
+        await connection.prepare(statement, limits.POSTGRES_ANSWER)
 
 
 def _is_unreadable(error: Exception) -> bool:

@@ -43,7 +43,7 @@ BEGIN
 END
 $$;
 
--- The living records of a span: the first so many, or with a negative number the last. Values only where they are wanted.
+-- The living records of a span: the first so many, or with a negative number the last. Values only where wanted.
 CREATE FUNCTION sojourn.span(
     of_space text, of_partition text, start text, stop text, moment bigint, most bigint, wanted boolean
 ) RETURNS TABLE (item text, revision bigint, rank bigint, expires_at bigint, value bytea)
@@ -75,8 +75,8 @@ CREATE TYPE sojourn.place AS (
     revision bigint,
     rank bigint,
     expires_at bigint,
-    content integer, -- which of the new values it has; 0, the one in the table
-    state integer, -- 0 as in the table, 1 touched, 2 written or deleted
+    value bytea, -- unless it is only in the table
+    state integer, -- 1 touched, 2 written or deleted, and not yet written back
     is_announced boolean
 );
 
@@ -108,12 +108,12 @@ SET lock_timeout = '5s' -- limits.POSTGRES_LOCK
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
--- An expression is prepared anew in each transaction that reaches it, and that is most of what a small batch costs. So
--- nothing is given a first value that NULL may stand for, and no answer is emptied that is empty already.
+-- An expression is prepared anew in each transaction that reaches it, and that is much of what a small batch costs. So
+-- nothing is given a first value that NULL may stand for, and no answer is emptied that is empty already. Arrays are
+-- taken apart in a list of columns; in FROM, each would be kept in a store of its own.
 DECLARE
     moment bigint;
     places sojourn.place[];
-    olds bytea[]; -- the values in the table
     has_touched boolean;
     has_written boolean;
     has_deleted boolean;
@@ -146,24 +146,23 @@ BEGIN
     holds := sojourn.lock(locks);
     moment := sojourn.now(given, seen); -- not before: what was committed while we waited must not be in the future
 
-    SELECT array_agg(ROW(r.revision, r.rank, r.expires_at, 0, 0, false)::sojourn.place), array_agg(r.value)
-    INTO places, olds
-    FROM (
-        SELECT r.revision, r.rank, r.expires_at, CASE WHEN k.nth <= wanted THEN r.value END AS value
-        FROM unnest(spaces, partitions, items) WITH ORDINALITY AS k (space, partition, item, nth)
-        LEFT JOIN sojourn.records AS r
-            ON r.space = k.space AND r.partition = k.partition AND r.item = k.item
+    SELECT array_agg((
+        SELECT ROW(
+            r.revision, r.rank, r.expires_at, CASE WHEN k.nth <= wanted THEN r.value END, 0, false
+        )::sojourn.place
+        FROM sojourn.records AS r
+        WHERE r.space = k.space AND r.partition = k.partition AND r.item = k.item
             AND (r.expires_at IS NULL OR r.expires_at > moment)
-        ORDER BY k.nth
-    ) AS r;
+    )) INTO places
+    FROM (
+        SELECT unnest(spaces) AS space, unnest(partitions) AS partition, unnest(items) AS item,
+            generate_subscripts(items, 1) AS nth
+    ) AS k;
 
     IF doubtful THEN
-        SELECT array_agg(r.attempt), array_agg(r.revision) INTO attempts, drawns
-        FROM (
-            SELECT r.attempt, r.revision
-            FROM unnest(ids) WITH ORDINALITY AS k (id, nth) LEFT JOIN sojourn.receipts AS r ON r.id = k.id
-            ORDER BY k.nth
-        ) AS r;
+        SELECT array_agg((SELECT r.attempt FROM sojourn.receipts AS r WHERE r.id = k.id)),
+            array_agg((SELECT r.revision FROM sojourn.receipts AS r WHERE r.id = k.id))
+        INTO attempts, drawns FROM (SELECT unnest(ids) AS id) AS k;
     END IF;
 
     LOOP
@@ -173,35 +172,39 @@ BEGIN
 
         IF kind >= 40 THEN
             IF has_deleted THEN
-                DELETE FROM sojourn.records AS r
-                USING unnest(spaces, partitions, items, places)
-                    AS k (space, partition, item, revision, rank, expires_at, content, state, is_announced)
-                WHERE k.state = 2 AND k.revision IS NULL
+                DELETE FROM sojourn.records AS r USING (
+                    SELECT unnest(spaces) AS space, unnest(partitions) AS partition, unnest(items) AS item,
+                        unnest(places) AS place
+                ) AS k
+                WHERE (k.place).state = 2 AND (k.place).revision IS NULL
                     AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
             END IF;
             IF has_written THEN
                 INSERT INTO sojourn.records AS r (space, partition, item, revision, rank, expires_at, value)
-                SELECT k.space, k.partition, k.item, k.revision, k.rank, k.expires_at, contents[k.content]
-                FROM unnest(spaces, partitions, items, places)
-                    AS k (space, partition, item, revision, rank, expires_at, content, state, is_announced)
-                WHERE k.state = 2 AND k.revision IS NOT NULL
+                SELECT k.space, k.partition, k.item,
+                    (k.place).revision, (k.place).rank, (k.place).expires_at, (k.place).value
+                FROM (
+                    SELECT unnest(spaces) AS space, unnest(partitions) AS partition, unnest(items) AS item,
+                        unnest(places) AS place
+                ) AS k
+                WHERE (k.place).state = 2 AND (k.place).revision IS NOT NULL
                 ON CONFLICT ON CONSTRAINT records_pkey DO UPDATE SET
                     revision = excluded.revision, rank = excluded.rank,
                     expires_at = excluded.expires_at, value = excluded.value;
             END IF;
             IF has_touched THEN
-                UPDATE sojourn.records AS r SET rank = k.rank, expires_at = k.expires_at
-                FROM unnest(spaces, partitions, items, places)
-                    AS k (space, partition, item, revision, rank, expires_at, content, state, is_announced)
-                WHERE k.state = 1 AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
+                UPDATE sojourn.records AS r SET rank = (k.place).rank, expires_at = (k.place).expires_at FROM (
+                    SELECT unnest(spaces) AS space, unnest(partitions) AS partition, unnest(items) AS item,
+                        unnest(places) AS place
+                ) AS k
+                WHERE (k.place).state = 1
+                    AND r.space = k.space AND r.partition = k.partition AND r.item = k.item;
             END IF;
             EXIT WHEN kind = 43;
             IF has_deleted OR has_written OR has_touched THEN
-                SELECT array_agg(
-                    ROW(k.revision, k.rank, k.expires_at, k.content, 0, k.is_announced)::sojourn.place ORDER BY k.nth
-                ) INTO places
-                FROM unnest(places) WITH ORDINALITY
-                    AS k (revision, rank, expires_at, content, state, is_announced, nth);
+                FOR other IN 1 .. cardinality(items) LOOP
+                    places[other].state := 0;
+                END LOOP;
                 has_deleted := false;
                 has_written := false;
                 has_touched := false;
@@ -240,7 +243,7 @@ BEGIN
                 revision := (places[n]).revision;
                 rank := (places[n]).rank;
                 expires_at := (places[n]).expires_at;
-                value := contents[(places[n]).content];
+                value := (places[n]).value;
                 IF value IS NULL THEN
                     SELECT r.value INTO value FROM sojourn.records AS r
                     WHERE r.space = spaces[n] AND r.partition = partitions[n] AND r.item = items[n];
@@ -253,7 +256,7 @@ BEGIN
             value := NULL;
             at := program[began + 4];
 
-        ELSIF kind = 10 OR kind < 13 AND (places[n]).revision IS NULL THEN -- put; create and ensure where nothing stands
+        ELSIF kind = 10 OR kind < 13 AND (places[n]).revision IS NULL THEN -- put; create and ensure what is absent
             IF drawn IS NULL THEN
                 drawn := nextval('sojourn.revisions');
                 has_written := true;
@@ -263,7 +266,7 @@ BEGIN
                 drawn,
                 sojourn.instant(program[at + 3], program[at + 4], moment),
                 sojourn.instant(program[at + 5], program[at + 6], moment),
-                program[at + 2], 2, true
+                contents[program[at + 2]], 2, true
             )::sojourn.place;
 
         ELSIF kind = 20 THEN -- a transaction begins
@@ -302,7 +305,7 @@ BEGIN
                 revision := there.revision;
                 rank := there.rank;
                 expires_at := there.expires_at;
-                value := coalesce(contents[there.content], olds[n]);
+                value := there.value;
                 RETURN NEXT;
                 revision := NULL;
                 rank := NULL;
@@ -328,7 +331,7 @@ BEGIN
 
         ELSIF kind = 14 THEN -- delete
             IF (places[n]).revision IS NOT NULL THEN
-                places[n] := ROW(NULL, NULL, NULL, 0, 2, true)::sojourn.place;
+                places[n] := ROW(NULL, NULL, NULL, NULL, 2, true)::sojourn.place;
                 has_deleted := true;
                 has_announced := true;
             END IF;
@@ -344,7 +347,8 @@ BEGIN
             partitions[other] := spans[n + 1];
             items[other] := spans[n + 2] || lpad(to_hex(drawn), 16, '0') || lpad(to_hex(program[at + 3]), 4, '0');
             places[other] := ROW(
-                drawn, NULL, sojourn.instant(program[at + 5], program[at + 6], moment), program[at + 2], 2, true
+                drawn, NULL, sojourn.instant(program[at + 5], program[at + 6], moment),
+                contents[program[at + 2]], 2, true
             )::sojourn.place;
 
         ELSIF kind = 41 THEN -- delete a span
@@ -364,7 +368,7 @@ BEGIN
                 SELECT k.nth FROM unnest(spaces, partitions, items) WITH ORDINALITY AS k (space, partition, item, nth)
                 WHERE k.space = spans[n] AND k.partition = spans[n + 1] AND k.item = ANY (removed)
             LOOP
-                places[other] := ROW(NULL, NULL, NULL, 0, 0, false)::sojourn.place;
+                places[other] := NULL;
             END LOOP;
             gone_spaces := gone_spaces || array_fill(spans[n], ARRAY[cardinality(removed)]);
             gone_partitions := gone_partitions || array_fill(spans[n + 1], ARRAY[cardinality(removed)]);
@@ -388,14 +392,18 @@ BEGIN
     IF has_announced THEN
         INSERT INTO sojourn.log (xid, at, spaces, partitions, items)
         SELECT pg_current_xact_id(), moment,
-            array_agg(k.space) || gone_spaces, array_agg(k.partition) || gone_partitions, array_agg(k.item) || gone_items
-        FROM unnest(spaces, partitions, items, places)
-            AS k (space, partition, item, revision, rank, expires_at, content, state, is_announced)
-        WHERE k.is_announced;
+            array_agg(k.space) || gone_spaces, array_agg(k.partition) || gone_partitions,
+            array_agg(k.item) || gone_items
+        FROM (
+            SELECT unnest(spaces) AS space, unnest(partitions) AS partition, unnest(items) AS item,
+                unnest(places) AS place
+        ) AS k
+        WHERE (k.place).is_announced;
     END IF;
     IF fresh IS NOT NULL THEN
         INSERT INTO sojourn.receipts (id, revision, attempt, until)
-        SELECT ids[f], drawns[f], attempts[f], moment + receipts_keep FROM unnest(fresh) AS f;
+        SELECT ids[f], drawns[f], attempts[f], moment + receipts_keep
+        FROM (SELECT unnest(fresh) AS f) AS k;
     END IF;
     answer := 0;
     place := CASE WHEN has_announced THEN 1 ELSE 0 END;

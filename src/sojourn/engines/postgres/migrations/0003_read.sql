@@ -47,7 +47,7 @@ DECLARE
 BEGIN
     low := sojourn.instant(low, low_step, moment);
     high := sojourn.instant(high, high_step, moment);
-    -- Where there is no place to begin behind, or one outside the bounds, it is one between the bound and its neighbour.
+    -- Without a place to begin behind, or with one outside the bounds, it is between the bound and its neighbour.
     IF most >= 0 THEN
         IF after_rank IS NULL OR after_rank < low THEN
             after_rank := low - 1;

@@ -60,7 +60,8 @@ BEGIN
     UPDATE sojourn.store AS s SET floor = new_floor WHERE s.floor < new_floor;
 
     WITH spent AS (
-        SELECT r.id FROM sojourn.receipts AS r WHERE r.until <= moment ORDER BY r.until LIMIT most FOR UPDATE SKIP LOCKED
+        SELECT r.id FROM sojourn.receipts AS r WHERE r.until <= moment
+        ORDER BY r.until LIMIT most FOR UPDATE SKIP LOCKED
     ), gone AS (
         DELETE FROM sojourn.receipts AS r USING spent WHERE r.id = spent.id RETURNING r.id
     )
