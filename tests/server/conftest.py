@@ -18,10 +18,21 @@ ORIGIN = "http://localhost"
 Browse = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
+def add_shared(functions: Functions) -> None:
+    """Add what belongs to no session, in partitions of its own."""
+    shared = functions.collection("shared", int, by=str)
+
+    @functions.mutation
+    async def spread(ctx: MutationCtx, session_id: SessionId) -> None:
+        for place in ("here", "there"):
+            await ctx.db(shared).put(place, 1)
+
+
 def make_functions(sessions: Sessions) -> Functions:
     """A counter and a few ways to fail."""
     functions = Functions(sessions)
     counts = functions.collection("counts", int, by=SessionId)
+    add_shared(functions)
 
     @functions.query
     async def total(ctx: QueryCtx, session_id: SessionId) -> int:

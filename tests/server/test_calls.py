@@ -48,6 +48,16 @@ async def test_a_request_that_is_sent_again_is_applied_once(client: httpx.AsyncC
     assert (other.status_code, error(other)["code"]) == (400, "request_reused")
 
 
+async def test_what_the_engine_cannot_do_is_said_as_such(client: httpx.AsyncClient, store: Store) -> None:
+    """Over HTTP as well: where it lacks the capability that is the answer, and nothing was written."""
+    answer = await call(client, "mutation", "spread")
+    if store.describe().cross_partition:
+        assert answer.json() == {"result": None}
+    else:
+        assert answer.status_code == 501
+        assert (error(answer)["code"], error(answer)["written"]) == ("capability_missing", "no")
+
+
 @pytest.mark.row("F-C79")
 async def test_an_internal_function_is_no_different_from_none(client: httpx.AsyncClient) -> None:
     hidden = await call(client, "mutation", "secret")

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from sojourn.errors import (
     ApplicationError,
+    CapabilityError,
     ClosedError,
     CommitUnknownError,
     ConflictError,
@@ -58,6 +59,7 @@ _STATUS: Final[tuple[tuple[type[SojournError], int], ...]] = (
     (LimitError, 413),
     (ApplicationError, 422),
     (RateLimitedError, 429),
+    (CapabilityError, 501),
     (ClosedError, 503),
     (IncompatibleError, 503),
     (RefusedError, 400),
