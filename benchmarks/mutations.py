@@ -80,7 +80,7 @@ def _row(samples: dict[str, tuple[Sample, ...]], lost: list[int]) -> Row:
             "The client shares the cores with the servers.",
             "The bare route knows no sessions, checks nothing, and does twice what comes twice.",
             "The promise was made on a disk of 0.09 ms. On a faster one the processor decides.",
-            "A call is two reads and a commit: the session with its token, the value that changes, and both again as "
-            "guards. Taking the session as it was just read saved a third read; what is left is spread thin.",
+            "A call is two reads and a commit: the session with its token, the value that changes, both as guards.",
+            "Taking the session as it was just read saved a third read; what is left is spread thin.",
         ),
     )
