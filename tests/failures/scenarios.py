@@ -29,6 +29,8 @@ SETTLING_S: Final = 60.0
 """How long a caller may wait for an answer that will not come, until it is told so."""
 _KILLS: Final = 3
 _CUTS: Final = 30
+_STORES: Final = 2
+"""One writes, one watches."""
 _COMMITS: Final = 150
 """How much is acknowledged before, between and after."""
 
@@ -94,7 +96,6 @@ class _Use:
         self._url = self._direct.replace(f":{server.port}/", f":{port}/")
         self._chance = chance
         self._stack = AsyncExitStack()
-        self._steady = 0
         self._recovery_s = 0.0
 
     async def __aenter__(self) -> Self:
@@ -107,7 +108,6 @@ class _Use:
             stack.push_async_callback(self._load.end)
             await self._load.start()
             await self.goes_on(_COMMITS)
-            self._steady = await self._connections()
             self._stack = stack.pop_all()
         return self
 
@@ -141,12 +141,13 @@ class _Use:
     async def ends(self) -> Sums:
         """Stop the callers, and compare what they were told with what a store opened now finds."""
         await self.goes_on(_COMMITS)
-        await self._connections_fall_to(self._steady)
+        await self._connections_fall_to(self._connected + _STORES * self._server.store_connections)
         async with _within(RECOVERY_S, "the watcher has seen what was acknowledged"):
             await self._load.stop()
+        connections = await self._connections()
         async with sojourn.open(self._direct) as store:
             sums = await self._load.judge(store)
-        return msgspec.structs.replace(sums, connections=self._steady, recovery_s=self._recovery_s)
+        return msgspec.structs.replace(sums, connections=connections, recovery_s=self._recovery_s)
 
     async def _connections(self) -> int:
         return await asyncio.to_thread(self._server.connections)

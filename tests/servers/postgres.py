@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
 
+from sojourn import limits
 from tests.servers.binaries import find, package, version_of
 from tests.servers.process import Process, ServerError
 from tests.servers.server import HOST, Server
@@ -40,6 +41,8 @@ class Postgres(Server):
     The user `postgres` may do everything and needs no password; any other needs one. The data are forced to the disk
     unless `fsync="off"`, as they would be anywhere else.
     """
+
+    store_connections = limits.POSTGRES_WRITERS + limits.POSTGRES_READERS + 1
 
     def __init__(self, version: int = 18, **settings: str) -> None:
         binary = program(version)

@@ -25,6 +25,8 @@ class Redis(Server):
     Without settings nothing is written to the disk. `requirepass` gets into the URL.
     """
 
+    store_connections = 4  # one commits, two read, one is told of changes
+
     def __init__(self, flavour: Flavour = "valkey", **settings: str) -> None:
         binary = program(flavour)
         super().__init__(flavour)

@@ -17,6 +17,8 @@ class Server:
     """A server that keeps its port and its data over restarts; within `with` it runs, and after it nothing is left."""
 
     version: str
+    store_connections: int
+    """How many connections a store has to it at most."""
     _process: Process
 
     def __init__(self, kind: str) -> None:
