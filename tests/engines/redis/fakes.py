@@ -7,7 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 CERTIFICATE = Path(__file__).parent / "tls" / "localhost.pem"
-"""A certificate, with its key, for the name localhost, until 2126."""
+"""A certificate, with its key, for the name localhost, until 2126. To make another:
+
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 36500 -subj /CN=localhost \\
+        -addext subjectAltName=DNS:localhost -keyout key.pem -out certificate.pem
+    cat key.pem certificate.pem > localhost.pem
+"""
 
 
 @asynccontextmanager
