@@ -7,7 +7,7 @@ import pytest
 
 from sojourn import limits
 from sojourn.engines.memory import MemoryEngine
-from sojourn.errors import ClosedError, ConflictError, InvalidError, LimitError
+from sojourn.errors import ClosedError, ConflictError, InvalidError, LimitError, UnavailableError
 from sojourn.kernel import ids
 from sojourn.kernel.attempt import PENDING, Attempt
 from sojourn.kernel.keys import Key, Now, Span
@@ -146,6 +146,22 @@ async def test_work_that_only_reads_may_do_so_over_partitions_on_every_engine(st
 
     assert await store.run(work) == b"rival"
     assert attempts == [1, 2]
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize("raises", [False, True], ids=["a value", "an exception"])
+async def test_what_cannot_be_proved_has_written_nothing(clock: ManualClock, *, raises: bool) -> None:
+    """The proof of work that only reads is a commit too; a lost answer of it leaves nothing unknown."""
+    async with Store(FaultyEngine(MemoryEngine(clock=clock), 1, lose=1), clock=clock) as store, clock.rushing():
+
+        async def work(tx: Attempt) -> None:
+            await tx.get(A)
+            await tx.get(B)
+            if raises:
+                raise LookupError
+
+        with pytest.raises(UnavailableError, match="nothing was written"):
+            await store.run(work)
 
 
 async def test_what_is_assumed_saves_a_trip_and_is_proved_by_the_commit(store: Store) -> None:

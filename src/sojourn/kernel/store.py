@@ -295,9 +295,8 @@ class Store:
         try:
             values[attempt.number] = await work(attempt)
         except Exception:
-            if not attempt.is_torn:
-                raise
-            conflict = await self._prove(attempt)
+            # Whatever it is: raised over a state that never was it means nothing, and the work runs again.
+            conflict = await self._prove(attempt) if attempt.is_torn else None
             if conflict is None:
                 raise
             return conflict
@@ -312,7 +311,11 @@ class Store:
         return outcome.attempt if isinstance(outcome, Committed) else outcome
 
     async def _prove(self, attempt: Attempt) -> Conflict | None:
-        """Commit what the attempt read, and nothing it wrote: at one instant, or for each partition at one."""
+        """Commit what the attempt read, and nothing it wrote: at one instant, or for each partition at one.
+
+        Raises:
+            UnavailableError: the engine could not be reached, or its answers were lost: there was nothing to write.
+        """
         guards = attempt.transaction(None).guards
         parts = [guards]
         if not self.describe().cross_partition:
@@ -320,7 +323,10 @@ class Store:
             for guard in guards:
                 by_partition[_guarded_partition(guard)].append(guard)
             parts = [tuple(part) for part in by_partition.values()]
-        outcomes = await asyncio.gather(*(self.submit(Transaction(guards=part)) for part in parts))
+        try:
+            outcomes = await asyncio.gather(*(self.submit(Transaction(guards=part)) for part in parts))
+        except CommitUnknownError as error:
+            raise UnavailableError("what was read could not be proved; nothing was written") from error
         return next((outcome for outcome in outcomes if isinstance(outcome, Conflict)), None)
 
     async def _wait_turn(self, queue: _Queue, conflict: Conflict, number: int) -> None:

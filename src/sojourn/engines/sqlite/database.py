@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ import apsw
 from sojourn import limits
 from sojourn.engines.sqlite import changes, failures
 from sojourn.engines.sqlite.driver import new_cursor
+from sojourn.engines.sqlite.patience import Patience
 from sojourn.engines.sqlite.statements import SCHEMA, query
 from sojourn.errors import IncompatibleError, InvalidError, SojournError
 
@@ -129,16 +129,14 @@ def _is_fresh(connection: apsw.Connection, path: Path) -> bool:
 
 def _use_wal(connection: apsw.Connection, path: Path) -> None:
     """Put the file into write-ahead mode, where readers and the writer do not wait for each other."""
-    give_up = time.monotonic() + limits.SQLITE_BUSY.total_seconds()
+    patience = Patience(limits.SQLITE_BUSY)
     while True:
         try:
             mode = _pragma(connection, "journal_mode = WAL")
         except apsw.BusyError:
-            # Two processes that change the mode at once would wait for each other for ever, so SQLite tells both at
-            # once, without waiting. The file has the right mode as soon as either succeeds.
-            if time.monotonic() > give_up:
+            # Somebody else changes the mode at the same time. The file has the right one as soon as either succeeds.
+            if not patience.pause():
                 raise
-            time.sleep(limits.SQLITE_TURN_PAUSE_MAX.total_seconds())
             continue
         if mode != "wal":
             problem = f"the file system of {path.parent} cannot share memory between processes"

@@ -22,10 +22,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from pathlib import Path
 
 from sojourn import limits
+from sojourn.engines.sqlite.patience import Patience
 
 __all__ = ["Turn"]
 
@@ -64,9 +64,9 @@ else:
             if files is None or self._has_main:
                 return
             following, main = files
-            patience = _Patience()
-            self._has_next = self._has_next or patience.take(following)
-            if self._has_next and patience.take(main):
+            patience = Patience(limits.SQLITE_TURN)
+            self._has_next = self._has_next or _take(following, patience)
+            if self._has_next and _take(main, patience):
                 self._has_main = True
                 self._has_next = False
                 fcntl.flock(following, fcntl.LOCK_UN)
@@ -96,30 +96,16 @@ else:
                     os.close(following)
             return self._files
 
-    class _Patience:
-        """What is left of `limits.SQLITE_TURN`, counted from the first lock that is not free at once."""
-
-        def __init__(self) -> None:
-            self._give_up: float | None = None
-
-        def take(self, lock: int) -> bool:
-            """Take the lock; say whether that was possible in time."""
-            pause = limits.SQLITE_TURN_PAUSE
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if not self._lasts():
-                        return False
-                except OSError:  # no such locks on this file system
+    def _take(lock: int, patience: Patience) -> bool:
+        """Take the lock; say whether that was possible in time."""
+        patience.hurry()
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not patience.pause():
                     return False
-                else:
-                    return True
-                time.sleep(pause.total_seconds())
-                pause = min(2 * pause, limits.SQLITE_TURN_PAUSE_MAX)
-
-        def _lasts(self) -> bool:
-            now = time.monotonic()
-            if self._give_up is None:
-                self._give_up = now + limits.SQLITE_TURN.total_seconds()
-            return now < self._give_up
+            except OSError:  # no such locks on this file system
+                return False
+            else:
+                return True

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -18,6 +17,7 @@ from sojourn.engines.sqlite import failures
 from sojourn.engines.sqlite.batch import Batch
 from sojourn.engines.sqlite.database import connect_writer
 from sojourn.engines.sqlite.driver import Cursor, new_cursor
+from sojourn.engines.sqlite.patience import Patience
 from sojourn.engines.sqlite.statements import query
 from sojourn.engines.sqlite.turn import Turn
 from sojourn.kernel.clock import Clock
@@ -117,7 +117,7 @@ class Writer:
 
     def _begin(self) -> Cursor:
         """Take SQLite's lock for writing, in our turn if it can be had."""
-        give_up = time.monotonic() + limits.SQLITE_BUSY.total_seconds()
+        patience = Patience(limits.SQLITE_BUSY)
         try:
             cursor = self._connected()
             while True:
@@ -125,9 +125,8 @@ class Writer:
                 try:
                     cursor.execute(_BEGIN)
                 except apsw.BusyError:
-                    if time.monotonic() > give_up:
+                    if not patience.pause():
                         raise
-                    time.sleep(limits.SQLITE_TURN_PAUSE_MAX.total_seconds())
                 else:
                     return cursor
         except apsw.Error as error:
