@@ -104,9 +104,10 @@ class _Carried:
 
 
 async def _end(writer: asyncio.StreamWriter, *, by_reset: bool) -> None:
-    if by_reset:
-        writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
-        writer.transport.abort()
+    with suppress(OSError):  # the other side was faster
+        if by_reset:
+            writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+            writer.transport.abort()
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()

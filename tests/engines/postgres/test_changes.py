@@ -136,6 +136,17 @@ async def test_the_log_has_a_greatest_length(
         await engine.sweep(100)
 
 
+async def test_a_sweep_leaves_alone_what_is_kept(engine: PostgresEngine, sql: psycopg.Connection, schema: str) -> None:
+    """A row that is locked is written, too: an idle store would never rest."""
+    await engine.commit(put("a"))
+    rows = localized("SELECT xmax::text, pg_snapshot_xmin(pg_current_snapshot()) > xid FROM sojourn.log", schema)
+    while not (row := sql.execute(rows.encode()).fetchone() or ("", True))[1]:
+        pass  # others hold the horizon back for a moment
+    await engine.sweep(100)
+    assert row == ("0", True)
+    assert sql.execute(rows.encode()).fetchone() == row
+
+
 @pytest.mark.promise(9)
 async def test_more_than_one_look_can_tell_is_a_gap(engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "_LOG_KEYS", (3).to_bytes(4, "big"))
@@ -158,6 +169,20 @@ async def test_a_position_of_an_earlier_start_of_the_server_is_a_gap(engine: Pos
     assert (await engine.changes(f"{ahead}:/{started}/{name}", 0)).gap
     assert (await engine.changes(f"nonsense/{started}/{name}", 0)).gap
     assert not (await engine.changes(f"{snapshot}/{started}/{name}", 0)).gap
+
+
+@pytest.mark.promise(9)
+async def test_a_number_that_may_be_given_out_again_has_not_been_seen(
+    engine: PostgresEngine, server: str, sql: psycopg.Connection
+) -> None:
+    """When one of the server's processes crashes, it may forget who was undone last, and give the number to another."""
+    await engine.commit(put("a"))
+    with psycopg.connect(server) as undone:
+        (number,) = undone.execute("SELECT pg_current_xact_id()::text").fetchone() or ("",)
+        undone.rollback()
+    snapshot = (await position(engine)).partition("/")[0]
+    seen = sql.execute("SELECT pg_visible_in_snapshot(%s::xid8, %s::pg_snapshot)", [number, snapshot])
+    assert seen.fetchone() == (False,)
 
 
 @pytest.mark.promise(9)

@@ -13,7 +13,15 @@ from psycopg.pq import DiagnosticField, ExecStatus
 
 from sojourn import limits
 from sojourn.engines.postgres import PostgresEngine, failures, install
-from sojourn.engines.postgres.connections import ConnectError, LostError, StatementError
+from sojourn.engines.postgres.connections import (
+    ConnectError,
+    Connection,
+    Connections,
+    LostError,
+    Statement,
+    StatementError,
+    connect,
+)
 from sojourn.engines.postgres.install import localized
 from sojourn.engines.postgres.program import lock_number
 from sojourn.errors import ClosedError, CommitUnknownError, CorruptError, SojournError, UnavailableError
@@ -225,6 +233,20 @@ async def test_closing_ends_who_waits_for_changes(engine: PostgresEngine) -> Non
     await engine.close()
     with pytest.raises((ClosedError, UnavailableError)):
         await watching
+
+
+@pytest.mark.promise(12)
+async def test_closing_while_a_watcher_connects_leaves_no_connection(
+    engine: PostgresEngine, backends: Callable[[], list[int]]
+) -> None:
+    position = (await engine.changes(None, 0)).position
+    watching = asyncio.create_task(engine.changes(position, 30))
+    assert engine._opened is not None
+    await until(engine._opened.bell._connecting.locked)
+    await engine.close()
+    with pytest.raises(ClosedError):
+        await watching
+    await until(lambda: not backends())
 
 
 @pytest.mark.promise(13)
@@ -444,3 +466,49 @@ async def test_an_error_that_ends_the_connection_leaves_a_commit_unknown(
         with pytest.raises(CommitUnknownError):
             await committing
     assert not connection.is_open
+
+
+async def _lost_in_the_making() -> Connection:
+    raise LostError("no answer in 10 s")
+
+
+@pytest.mark.promise(10)
+async def test_a_connection_that_fails_in_the_making_has_sent_nothing(server: str) -> None:
+    """So a commit that asked for it is not unknown; and the next one may try again."""
+
+    async def ended() -> Connection:
+        connection = await connect(server, prepares=True)
+        connection.close()
+        return connection
+
+    for making in (_lost_in_the_making, ended):
+        connections = Connections(making, 1)
+        for _ in range(2):
+            with pytest.raises(ConnectError, match=r"no answer|closed"):
+                await connections.ask(Statement("one", "SELECT 1"), [], limits.POSTGRES_ANSWER)
+
+
+@pytest.mark.promise(12)
+async def test_closing_may_be_cancelled_at_any_step(
+    url: str,
+    sql: psycopg.Connection,
+    backends: Callable[[], list[int]],
+    held: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Then commits in flight are given up, and still no connection stays."""
+    for rounds in range(6):
+        engine = PostgresEngine(url)
+        await engine.open()
+        position = (await engine.changes(None, 0)).position
+        await engine.changes(position, 0.001)  # from now on it listens
+        with held():
+            committing = asyncio.create_task(engine.commit([PUT]))
+            await until(lambda: waiting(sql, backends()))
+            closing = asyncio.create_task(engine.close())
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
+        await asyncio.gather(committing, return_exceptions=True)
+        await engine.close()  # the first time, if the other had not begun
+        await until(lambda: not backends())

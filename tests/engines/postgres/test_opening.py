@@ -142,6 +142,39 @@ async def test_a_schema_of_another_program_is_left_alone(url: str, schema: str, 
     )
 
 
+@pytest.mark.parametrize("migrations", ["(id integer)", "(version integer)", "(version text)"])
+async def test_tables_of_the_same_names_are_not_taken_for_ours(
+    url: str, schema: str, sql: psycopg.Connection, migrations: str
+) -> None:
+    """Other programs keep their migrations in a table of that name, too."""
+    make = f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.records (); CREATE TABLE {schema}.migrations {migrations}"
+    sql.execute(make.encode())
+    error = await refusal(url)
+    assert isinstance(error, IncompatibleError)
+    assert "another program" in str(error)
+
+
+async def test_a_store_that_has_forgotten_its_version_is_not_made_anew(
+    url: str, schema: str, sql: psycopg.Connection, engine: PostgresEngine
+) -> None:
+    await engine.commit([PUT])
+    await engine.close()
+    sql.execute(localized("DELETE FROM sojourn.migrations", schema).encode())
+    assert "already exists" in str(await refusal(url))
+    assert sql.execute(localized("SELECT count(*) FROM sojourn.records", schema).encode()).fetchone() == (1,)
+
+
+async def test_a_store_without_its_functions_leaves_nothing_behind(
+    url: str, schema: str, sql: psycopg.Connection, engine: PostgresEngine
+) -> None:
+    await engine.close()
+    sql.execute(localized("DROP FUNCTION sojourn.commit", schema).encode())
+    tasks = asyncio.all_tasks()
+    error = await refusal(url)
+    assert type(error) is UnavailableError
+    assert asyncio.all_tasks() == tasks
+
+
 async def test_a_role_uses_the_schema_that_it_was_given(
     url: str, schema: str, sql: psycopg.Connection, role: str
 ) -> None:
@@ -240,6 +273,13 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 async def test_a_host_that_is_not_there_is_unavailable() -> None:
     error = await refusal("postgresql://u:pass%40word@nowhere.invalid/d")
     assert type(error) is UnavailableError
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64], ids=["empty", "long"])
+async def test_what_is_no_name_of_a_host_is_named(host: str) -> None:
+    error = await refusal(f"postgresql://u:pass%40word@{host}/d")
+    assert isinstance(error, InvalidError)
+    assert "host" in str(error)
 
 
 async def test_a_server_with_no_connection_left_is_unavailable(url: str, role: str, sql: psycopg.Connection) -> None:

@@ -81,6 +81,25 @@ async def test_every_row_is_found_by_an_index(
     assert [(table, scans) for table, scans, _ in found] == [(table, 0) for table in tables]
 
 
+async def test_a_deletion_looks_at_its_span_and_not_at_the_partition(
+    engine: PostgresEngine, sql: psycopg.Connection, schema: str
+) -> None:
+    """Not even where the server does not know yet how large that has become."""
+    grown = """
+        ALTER TABLE sojourn.records SET (autovacuum_enabled = off);
+        INSERT INTO sojourn.records (space, partition, item, revision, value)
+        SELECT 's', 'p', lpad(number::text, 5, '0'), number, '' FROM generate_series(1, 20000) AS number
+    """
+    sql.execute(localized(grown, schema).encode())
+    await engine.commit([Transaction(writes=(DeleteSpan(Span("s", "p"), at_most=3),))])
+    await engine.close()  # whoever leaves tells what he has done
+    query = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE schemaname = %s AND indexrelname = 'records_pkey'"
+    while (looked_at := sql.execute(query, [schema]).fetchone()) in {None, (0,)}:
+        pass
+    assert looked_at is not None
+    assert looked_at[0] < 100
+
+
 def test_the_locks_of_a_batch_are_in_order() -> None:
     """In that of all other batches, whatever the order of its transactions is, and each once."""
     partitions = [f"p{number}" for number in range(200)]

@@ -90,13 +90,12 @@ class Bell:
 
     async def close(self) -> None:
         """Wake everybody who waits, and ring no more."""
+        self._is_closed = True
         self._wake()
         self._ringing.cancel()
+        if self._line is not None:
+            self._line.close()
         await asyncio.gather(self._ringing, return_exceptions=True)
-        async with self._connecting:
-            self._is_closed = True
-            if self._line is not None:
-                self._line.close()
 
     def _wake(self) -> None:
         self._rung.set()
@@ -126,6 +125,8 @@ class Bell:
                     line.close()
                     raise
                 self._line = line
+                if self._is_closed:  # while we connected
+                    line.close()
             return self._line
 
     def _heard(self, backend: int) -> None:

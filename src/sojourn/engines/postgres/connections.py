@@ -213,7 +213,7 @@ async def connect(conninfo: str, *, prepares: bool) -> Connection:
     """
     try:
         return Connection(await AsyncConnection.connect(conninfo, autocommit=True), prepares=prepares)
-    except (psycopg.Error, OSError) as error:
+    except (psycopg.Error, OSError, UnicodeError) as error:
         raise ConnectError(_sentence(str(error))) from error
 
 
@@ -286,10 +286,14 @@ class Connections:
         return None
 
     async def _made(self) -> Connection:
-        connection = await self._connect()
+        try:
+            connection = await self._connect()
+        except LostError as error:  # in the making; what it is for was not sent
+            raise ConnectError(str(error)) from error
         if self._is_closed:  # while we connected
             connection.close()
-            raise ConnectError("the store has been closed")
+        if not connection.is_open:
+            raise ConnectError("the connection was closed before it was used")
         connection.on_idle = self._leave
         self._all.add(connection)
         return connection

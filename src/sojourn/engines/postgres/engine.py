@@ -267,17 +267,20 @@ class PostgresEngine:
 class _Opened:
     """What an open engine holds: its statements and its connections."""
 
-    def __init__(self, target: Target) -> None:
-        self.statements = statements = Statements(target.schema)
+    def __init__(self, target: Target, statements: Statements) -> None:
+        self.statements = statements
         self.commits = Connections(lambda: _connected(target, *statements.committing), limits.POSTGRES_WRITERS)
         self.reads = Connections(lambda: _connected(target, *statements.reading), limits.POSTGRES_READERS)
         self.bell = Bell(lambda: _connected(target), target.schema, listens=not target.pooled)
 
     async def close(self) -> None:
-        """Let the commits in flight end, and give up all else."""
-        await self.bell.close()
+        """Let the commits in flight end, and give up all else; if cancelled, them too."""
         self.reads.close()
-        await self.commits.finish()
+        try:
+            await self.bell.close()
+            await self.commits.finish()
+        finally:
+            self.commits.close()
 
 
 async def _open(target: Target) -> tuple[_Opened, Settings]:
@@ -285,11 +288,12 @@ async def _open(target: Target) -> tuple[_Opened, Settings]:
     connection = await _connected(target)
     try:
         settings = await install(connection, target.schema)
-        opened = _Opened(target)
-        await _prepare(connection, opened.statements.committing)
+        statements = Statements(target.schema)
+        await _prepare(connection, statements.committing)
     except BaseException:
         connection.close()
         raise
+    opened = _Opened(target, statements)
     opened.commits.adopt(connection)
     return opened, settings
 

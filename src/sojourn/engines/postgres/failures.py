@@ -1,7 +1,7 @@
 """From PostgreSQL's errors to sojourn's: what happened, whether anything was written, and what to do about it.
 
 No error of the driver leaves the engine. Which of ours it becomes depends on when it was raised, so there is one
-function for each moment. What the server says is repeated; what the URL says is not.
+function for each moment. What the server and the driver say is repeated; it may name host, database and user.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ _TURNED_AWAY: Final = (
     (("database", "does not exist"), "database: there is none of this name; create it with encoding UTF8"),
     (("role", "does not exist"), "user: the server has no role of this name"),
     (("unsupported startup parameter",), "pooled: a pooler stands between, so add pooled=true"),
+    (("'idna' codec",), "host: it is no name that a host can have"),
     (("certificate",), "sslmode: the server's certificate is not trusted, or is for another host name"),
     (("does not support ssl",), "sslmode: the server offers no TLS"),
 )

@@ -32,8 +32,9 @@ SELECT current_setting('server_version'), current_setting('server_encoding'), pg
 """
 
 _FOUND: Final = """
-SELECT to_regclass('"{schema}".migrations') IS NOT NULL AND to_regclass('"{schema}".records') IS NOT NULL,
-    EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('"{schema}"'))
+SELECT count(*) FILTER (WHERE relname IN ('migrations', 'store', 'records', 'revisions', 'receipts', 'log')) = 6,
+    count(*) > 0
+FROM pg_class WHERE relnamespace = to_regnamespace('"{schema}"')
 """
 
 _THERE: Final = """SELECT to_regnamespace('"{schema}"') IS NOT NULL"""
@@ -134,7 +135,7 @@ async def _version(connection: Connection, schema: str) -> int:
             problem = "holds tables of another program; name another one by ?schema="
             raise IncompatibleError(f"the schema {schema} {problem}")
         return 0
-    (version,) = await _row(connection, localized("SELECT max(version) FROM sojourn.migrations", schema))
+    (version,) = await _row(connection, localized("SELECT coalesce(max(version), 0) FROM sojourn.migrations", schema))
     if int(version) > MIGRATIONS[-1].version:
         problem = f"its format is {version}, and this release reads up to {MIGRATIONS[-1].version}; upgrade sojourn"
         raise IncompatibleError(f"the schema {schema} was written by a newer release: {problem}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg
 from psycopg import conninfo, pq
@@ -66,12 +66,19 @@ def parse(url: str) -> Target:
     try:
         parts = urlsplit(url)
         given = _parameters(parts.query)
+        decoded = unquote(url, errors="strict").encode()
     except ValueError:
         raise InvalidError("url", f"its form is {_FORM}?parameter=value; {_ENCODE}") from None
     if parts.scheme not in {"postgresql", "postgres"}:
         raise InvalidError("url", f"its form is {_FORM}")
-    # What libpq would take for another part of the URL, and print.
-    if parts.fragment or parts.netloc.count("@") > 1 or "@" in parts.path or _HALF_ENCODED.search(url):
+    # What libpq would take for another part of the URL, and print; or for the end of all.
+    if (
+        b"\0" in decoded
+        or parts.fragment
+        or parts.netloc.count("@") > 1
+        or "@" in parts.path
+        or _HALF_ENCODED.search(url)
+    ):
         raise InvalidError("url", _ENCODE)
     schema, pooled = given.pop("schema", "sojourn"), given.pop("pooled", "false")
     if not _SCHEMA.fullmatch(schema):

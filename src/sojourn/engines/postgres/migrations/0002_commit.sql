@@ -352,18 +352,12 @@ BEGIN
             )::sojourn.place;
 
         ELSIF kind = 41 THEN -- delete a span
-            WITH span AS (
-                SELECT s.item
-                FROM sojourn.span(
-                    spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, program[at + 2], false
-                ) AS s
-            ), gone AS (
-                DELETE FROM sojourn.records AS r USING span
-                WHERE r.space = spans[n] AND r.partition = spans[n + 1] AND r.item = span.item
-                RETURNING r.item
-            )
-            SELECT array_agg(gone.item) INTO removed FROM gone;
+            SELECT array_agg(s.item) INTO removed FROM sojourn.span(
+                spans[n], spans[n + 1], spans[n + 2], spans[n + 3], moment, program[at + 2], false
+            ) AS s;
             CONTINUE WHEN removed IS NULL;
+            DELETE FROM sojourn.records AS r
+            WHERE r.space = spans[n] AND r.partition = spans[n + 1] AND r.item = ANY (removed);
             FOR other IN
                 SELECT k.nth FROM unnest(spaces, partitions, items) WITH ORDINALITY AS k (space, partition, item, nth)
                 WHERE k.space = spans[n] AND k.partition = spans[n + 1] AND k.item = ANY (removed)

@@ -83,6 +83,9 @@ $$;
 -- has changed since: nothing is passed over because its transaction took longer than a later one. A server that was
 -- started anew may have lost what it had not yet made durable, or be another one, so its log has another name.
 --
+-- The snapshot ends behind the last row of the log. Who was undone after that may be forgotten when one of the server's
+-- processes crashes, and then another transaction gets the number.
+--
 -- Each key is a row 1; then comes one row 0 with the position, or 2 if changes may be missing.
 CREATE FUNCTION sojourn.changes(since text, most integer)
 RETURNS TABLE (answer integer, space text, partition text, item text)
@@ -95,10 +98,12 @@ DECLARE
     seen pg_snapshot;
     log_name text;
     log_floor xid8;
+    log_end bigint;
     told integer;
 BEGIN
-    SELECT '/' || extract(epoch FROM pg_postmaster_start_time())::text || '/' || s.identity, s.floor
-    INTO log_name, log_floor FROM sojourn.store AS s;
+    SELECT '/' || extract(epoch FROM pg_postmaster_start_time())::text || '/' || s.identity, s.floor,
+        greatest(s.floor, (SELECT l.xid FROM sojourn.log AS l ORDER BY l.xid DESC LIMIT 1))::text::bigint + 1
+    INTO log_name, log_floor, log_end FROM sojourn.store AS s;
     answer := 0;
     IF since IS NOT NULL THEN
         answer := 2;
@@ -117,7 +122,11 @@ BEGIN
             END IF;
         END IF;
     END IF;
-    space := here || log_name; partition := NULL; item := NULL;
+    SELECT concat(
+        least(pg_snapshot_xmin(here)::text::bigint, log_end), ':', log_end, ':',
+        string_agg(x::text, ',' ORDER BY x), log_name
+    ) INTO space FROM pg_snapshot_xip(here) AS x WHERE x::text::bigint < log_end;
+    partition := NULL; item := NULL;
     RETURN NEXT;
 END
 $$;

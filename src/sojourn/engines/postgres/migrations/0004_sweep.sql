@@ -49,12 +49,13 @@ BEGIN
     WITH oldest AS (
         SELECT l.xid, l.at, l.number FROM sojourn.log AS l
         WHERE l.xid < pg_snapshot_xmin(pg_current_snapshot())
-        ORDER BY l.xid LIMIT most FOR UPDATE SKIP LOCKED
+        ORDER BY l.xid LIMIT most
+    ), spent AS ( -- only these are locked, since that is written, too
+        SELECT l.xid FROM oldest AS o JOIN sojourn.log AS l ON l.xid = o.xid
+        WHERE o.at <= moment - log_keep OR o.number <= (SELECT last_value FROM sojourn.log_number_seq) - log_rows
+        FOR UPDATE OF l SKIP LOCKED
     ), gone AS (
-        DELETE FROM sojourn.log AS l USING oldest AS o
-        WHERE l.xid = o.xid
-            AND (o.at <= moment - log_keep OR o.number <= (SELECT last_value FROM sojourn.log_number_seq) - log_rows)
-        RETURNING l.xid
+        DELETE FROM sojourn.log AS l USING spent WHERE l.xid = spent.xid RETURNING l.xid
     )
     SELECT count(*), (array_agg(gone.xid ORDER BY gone.xid DESC))[1] INTO trimmed, new_floor FROM gone;
     UPDATE sojourn.store AS s SET floor = new_floor WHERE s.floor < new_floor;
