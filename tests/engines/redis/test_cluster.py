@@ -288,6 +288,17 @@ async def test_a_write_without_an_answer_is_unknown_and_a_read_is_unavailable(
     assert read[1] in {b"1", b"2"}
 
 
+async def test_a_cluster_is_not_examined_while_a_master_is_down(store: Store) -> None:
+    """It is known to be away, so nobody is asked, and no question is left behind."""
+    *_, last = store.nodes._members.masters
+    (dead,) = (node for node in store.servers.masters() if node.port == last.port)
+    dead.kill()
+    await store.nodes.write([store.add(bucket) for bucket in BUCKETS])
+
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await store.nodes.facts()
+
+
 async def test_a_cluster_without_a_majority_is_unavailable_and_recovers_by_itself(store: Store) -> None:
     first, second, left = store.servers.masters()
     dead = [first, second, store.servers.replica(first), store.servers.replica(second)]

@@ -44,6 +44,16 @@ async def test_answers_come_to_whom_they_belong(server: Redis) -> None:
     connection.close()
 
 
+async def test_what_cannot_be_sent_takes_nobody_elses_answer(server: Redis) -> None:
+    connection = await connect(server)
+    nonsense: Any = [(b"ECHO", b"before"), (b"ECHO", ["no bytes"])]
+    with pytest.raises(TypeError):
+        await connection.ask(nonsense, 30)
+    answers = await asyncio.gather(*(connection.ask([(b"ECHO", word)], 30) for word in (b"a", b"b")))
+    assert answers == [[b"a"], [b"b"]]
+    connection.close()
+
+
 async def test_nothing_asked_is_answered_at_once(server: Redis) -> None:
     connection = await connect(server)
     assert await connection.ask([], 30) == []

@@ -1,19 +1,22 @@
 """What goes wrong while a store is used: each has its own error, and the engine goes on afterwards by itself."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import hiredis
 import pytest
+import redis
 
 from sojourn import limits
 from sojourn.engines.redis import RedisEngine, failures
 from sojourn.engines.redis import server as server_module
+from sojourn.engines.redis.connection import Connection
 from sojourn.engines.redis.slots import Address
 from sojourn.errors import ClosedError, CommitUnknownError, CorruptError, InvalidError, SojournError, UnavailableError
-from sojourn.kernel import ids
-from sojourn.kernel.engine import BatchRefusedError
+from sojourn.kernel import Store, ids
+from sojourn.kernel.engine import Answer, BatchRefusedError
 from sojourn.kernel.keys import Key, RankSpan, Span
 from sojourn.kernel.transaction import Committed, Delete, Put, Reads, Transaction
 from sojourn.testing import ManualClock
@@ -62,10 +65,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["before", "inside, 6.2", "inside, 7"],
 )
 def test_a_refusal_wrote_nothing(name: str, form: str, *, writing: bool) -> None:
-    """Whatever the server says instead of running a script comes as `UnavailableError`, with what to do."""
+    """Whatever the server says instead of running a script comes as `UnavailableError`, with what to do.
+
+    Rights alone are looked at in the middle of one.
+    """
     said = hiredis.ReplyError(form.format(name))
     error = failures.refusal(said, ADDRESS, writing=writing)
-    assert type(error) is UnavailableError
+    is_perhaps_half_done = name == "NOPERM" and writing and "script" in form
+    assert type(error) is (CommitUnknownError if is_perhaps_half_done else UnavailableError)
     assert str(error).startswith("host:1: ")
     opening = failures.at_opening(error)
     assert isinstance(opening, InvalidError) == (name in failures._REFUSED)
@@ -121,13 +128,13 @@ async def test_a_server_that_forgets_its_scripts(engine: RedisEngine, admin: Any
 
 @pytest.mark.promise(10)
 async def test_rights_that_are_taken_away(server: Redis, admin: Any) -> None:
-    """An open engine reports it as unavailable: an operator may give them back."""
+    """An open engine reports it as unavailable, or unknown: an operator may give them back."""
     admin.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all")
     engine = RedisEngine(server.url(user="app", password="secret"))  # noqa: S106
     await engine.open()
-    for change in ("-hset", "-evalsha"):
+    for change, kind in (("-hset", CommitUnknownError), ("-evalsha", UnavailableError)):
         admin.execute_command("ACL", "SETUSER", "app", change)
-        with pytest.raises(UnavailableError, match="ACL SETUSER"):
+        with pytest.raises(kind, match="ACL SETUSER"):
             await engine.commit([put("a")])
     admin.execute_command("ACL", "SETUSER", "app", "resetpass", ">other")
     admin.client_kill_filter(skipme=True)
@@ -138,6 +145,20 @@ async def test_rights_that_are_taken_away(server: Redis, admin: Any) -> None:
     admin.execute_command("ACL", "SETUSER", "app", "+@all", ">secret")
     await committed(engine, "a")
     await engine.close()
+
+
+@pytest.mark.promise(10)
+async def test_a_right_that_a_script_lacks_half_way_does_not_mean_that_nothing_was_written() -> None:
+    """A server before 7.0 cannot be asked for all rights at opening, and none undoes what a script has done."""
+    with Redis("redis") as server, redis.Redis(port=server.port, protocol=2) as admin:
+        engine = RedisEngine(server.url())
+        admin.execute_command("ACL", "SETUSER", "default", "-zadd")
+        await engine.open()
+        with pytest.raises(CommitUnknownError, match="ACL SETUSER"):
+            await engine.commit([put("a")])
+        (found,) = (await engine.read(Reads((KEY._replace(item="a"),)))).records.keys
+        assert found is not None
+        await engine.close()
 
 
 @pytest.mark.promise(10)
@@ -152,9 +173,16 @@ async def test_keys_that_somebody_else_has_used(engine: RedisEngine, admin: Any)
 
 
 @pytest.mark.promise(10)
-async def test_what_cannot_be_packed_is_refused_before_it_is_sent(engine: RedisEngine) -> None:
-    with pytest.raises(BatchRefusedError, match="surrogates"):
-        await engine.commit([put("good"), put("\ud800")])
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [(put("\ud800"), "surrogates"), (put("bad", ["no bytes"]), "bytes")],  # type: ignore[arg-type]
+    ids=["key", "value"],
+)
+async def test_what_cannot_be_packed_is_refused_before_it_is_sent(
+    engine: RedisEngine, bad: Transaction, says: str
+) -> None:
+    with pytest.raises(BatchRefusedError, match=says):
+        await engine.commit([put("good"), bad])
     assert await items(engine) == []
 
 
@@ -189,6 +217,71 @@ async def test_a_frozen_server(server: Redis, engine: RedisEngine, clock: Manual
     assert isinstance(outcome, Committed)
     assert await items(engine) == ["once"]
     assert clock.now() == outcome.now
+
+
+@pytest.mark.promise(10, 13)
+@pytest.mark.parametrize("then", ["stays frozen", "is killed", "takes no writes", "is full", "lets nobody in"])
+@pytest.mark.usefixtures("impatient")
+async def test_what_a_frozen_server_was_sent_is_never_said_not_to_be_written(
+    server: Redis, admin: Any, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """It finds what was sent when it goes on, and what it answers to a repeat says nothing of that."""
+    clock, real = ManualClock(), RedisEngine.commit
+    times = 0
+
+    async def commit(engine: RedisEngine, batch: Sequence[Transaction]) -> Sequence[Answer]:
+        nonlocal times
+        times += 1
+        if times == 2 and then != "stays frozen":
+            server.resume()
+            if then == "is killed":
+                server.kill()
+            elif then == "takes no writes":
+                admin.replicaof("127.0.0.1", 1)
+            elif then == "is full":
+                admin.config_set("maxmemory", 1)
+            else:
+                admin.execute_command("ACL", "SETUSER", "default", "-evalsha", "-hello")
+        return await real(engine, batch)
+
+    async with Store(RedisEngine(server.url("test")), clock=clock) as store:
+        await store.commit(put("before"))
+        monkeypatch.setattr(RedisEngine, "commit", commit)
+        server.pause()
+        async with clock.rushing():
+            told = await asyncio.gather(*(store.commit(put(item)) for item in "abc"), return_exceptions=True)
+    for each in told:  # a receipt is found without writing, so also by who may not write
+        assert isinstance(each, CommitUnknownError) or (isinstance(each, Committed) and each.repeated)
+
+
+@pytest.mark.promise(10)
+async def test_a_crowd_waits_for_a_frozen_server_no_longer_than_one(
+    server: Redis, engine: RedisEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All share one attempt to connect; nobody tries behind somebody else, in vain as well."""
+    monkeypatch.setattr(server_module, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(limits, "REDIS_CONNECT", timedelta(milliseconds=300))
+    server.pause()
+    while True:  # until no connection is left
+        try:
+            await engine.read(Reads((KEY,)))
+        except UnavailableError as error:
+            if "does not answer" in str(error):
+                break
+    attempts = 0
+    connect = Connection.open
+
+    async def counted(*arguments: Any) -> Connection:
+        nonlocal attempts
+        attempts += 1
+        return await connect(*arguments)
+
+    monkeypatch.setattr(Connection, "open", counted)
+    told = await asyncio.gather(*(engine.read(Reads((KEY,))) for _ in range(50)), return_exceptions=True)
+    assert {type(error) for error in told} == {UnavailableError}
+    assert attempts == 1
+    server.resume()
+    assert await items(engine) == []
 
 
 @pytest.mark.promise(10, 13)

@@ -80,6 +80,8 @@ def pack(batch: Sequence[Transaction]) -> Packed:
     try:
         transactions = [_transaction(transaction, places, ids, values) for transaction in batch]
         work = _encode((["\0".join(key) for key in places], transactions))
+        if not all(isinstance(value, bytes) for value in values):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError("a value is not bytes")  # noqa: TRY301  as if it were packed here, too
     except (ValueError, TypeError, OverflowError) as error:
         raise BatchRefusedError(f"{type(error).__name__}: {error}") from error
     return Packed(b"".join(ids), work, values)

@@ -111,9 +111,9 @@ class Cluster:
         Raises:
             UnavailableError: a master does not answer.
         """
-        masters = (look(self._members.server(address)) for address in self._members.masters)
+        masters = [self._members.server(address) for address in self._members.masters]
         replicas = (self._look_at_replica(address) for address in self._members.replicas)
-        return await asyncio.gather(*masters, *replicas)
+        return await asyncio.gather(*map(look, masters), *replicas)
 
     # -- The way of a call -----------------------------------------------------------------------------------------
 

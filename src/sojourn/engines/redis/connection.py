@@ -114,9 +114,10 @@ class Connection(asyncio.Protocol):
             raise self._lost()
         if not commands:
             return []
+        packed = b"".join([_pack(command) for command in commands])  # first: who sends nothing may await no answer
         asked = _Asked(len(commands), self._loop.create_future(), self._loop.time() + wait)
         self._asked.append(asked)
-        self._transport.write(b"".join([_pack(command) for command in commands]))
+        self._transport.write(packed)
         if self._timer is None or asked.give_up < self._timer.when():
             self._look_at(asked.give_up)
         return await asked.answer
@@ -212,7 +213,8 @@ class Connection(asyncio.Protocol):
         replies = await self.ask(commands, limits.REDIS_CONNECT.total_seconds())
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
-                raise reply
+                # A server that does not know HELLO repeats what it was told, the password too.
+                raise hiredis.ReplyError(str(reply).partition(", with args")[0])
         try:
             version: bytes = replies[0][b"version"]
         except (TypeError, KeyError) as error:

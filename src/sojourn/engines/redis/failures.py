@@ -1,7 +1,7 @@
 """From what a server or a socket says to sojourn's errors: whether anything was written, and what to do about it.
 
 No error of the driver leaves the engine. No message repeats the URL, which may hold a password; what a server says
-holds none.
+holds none, but for its answer to a sign-in, from which `Connection.greet` takes it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def refusal(error: hiredis.ReplyError, address: Address, *, writing: bool) -> So
     advice = _NOT_EXECUTED.get(name) or _REFUSED.get(name, (None, None))[1]
     explained: SojournError
     if advice is not None:
-        explained = UnavailableError(f"{address}: {advice} ({error})")
+        # Rights are looked at command by command: a script may have written before it lacks one.
+        is_half_done = writing and name == "NOPERM" and "script" in str(error)
+        explained = (CommitUnknownError if is_half_done else UnavailableError)(f"{address}: {advice} ({error})")
     elif writing:
         explained = CommitUnknownError(f"{address}: a script ended half-way; who else uses its keys? ({error})")
     else:

@@ -50,6 +50,7 @@ def locate(url: str) -> Location:
             password.
     """
     try:
+        url.encode()  # lone surrogates, as from an environment that is not UTF-8, cannot be sent
         parts = urlsplit(url)
     except ValueError:
         # Without the cause, which may quote what stands before the host.
@@ -59,6 +60,8 @@ def locate(url: str) -> Location:
         raise InvalidError("url", f"the scheme must be redis, rediss, redis+cluster or rediss+cluster: {_FORM}")
     if parts.fragment:
         raise InvalidError("url", "it has a part behind #; write # in a password or a name as %23")
+    if "@" in parts.query:  # else what follows in the password would be taken for options, and told
+        raise InvalidError("url", "it has an @ behind ?; write ? in a password as %3F, and @ in an option as %40")
     options = _options(parts)
     username, password, hosts = _split(parts)
     addresses = tuple(_address(host) for host in hosts.split(","))
@@ -108,8 +111,8 @@ def _database(parts: SplitResult, *, is_cluster: bool) -> int:
 def _options(parts: SplitResult) -> Mapping[str, str]:
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError as error:
-        raise InvalidError("url", "what follows ? must be of the form name=value&name=value") from error
+    except ValueError:
+        raise InvalidError("url", "what follows ? must be of the form name=value&name=value") from None
     options = dict(pairs)
     for name in options:
         if name not in {"prefix", *_TLS_FILES}:

@@ -160,6 +160,7 @@ class _Line:
         self._server = server
         self._connecting = asyncio.Lock()
         self._connection: Connection | None = None
+        self._failure: UnavailableError | None = None
 
     def load(self) -> int:
         return 0 if self._connection is None else self._connection.outstanding
@@ -168,10 +169,20 @@ class _Line:
         connection = self._connection
         if connection is not None and not connection.is_closed:
             return connection
+        before = self._failure
         async with self._connecting:
             if self._connection is None or self._connection.is_closed:
-                self._connection = await self._server.connect()
+                if self._failure is not before:  # or many would try one behind the other, each in vain
+                    raise UnavailableError(str(self._failure)) from self._failure
+                self._connection = await self._connect()
             return self._connection
+
+    async def _connect(self) -> Connection:
+        try:
+            return await self._server.connect()
+        except UnavailableError as failure:
+            self._failure = failure
+            raise
 
     def close(self) -> None:
         if self._connection is not None:
