@@ -5,12 +5,13 @@ An engine and its driver are imported when a URL asks for them, so `import sojou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote, urlsplit
 
 from sojourn.errors import InvalidError
 from sojourn.kernel.clock import Clock
 from sojourn.kernel.engine import Engine
+from sojourn.kernel.statistics import Observer
 from sojourn.kernel.store import Store
 
 __all__ = ["open"]
@@ -18,14 +19,15 @@ __all__ = ["open"]
 _ENTRY_POINTS = "sojourn.engines"
 
 
-def open(url: str, *, clock: Clock | None = None) -> Store:
+def open(url: str, *, clock: Clock | None = None, observers: Iterable[Observer] = ()) -> Store:
     """Return a store over the database that the URL names; no I/O happens until it is opened.
 
     `memory:` keeps records in this process, `sqlite:///relative.db` and `sqlite:////absolute.db` in a file.
     `postgresql://user@host/database`, `redis://host` and `redis+cluster://host` (any node of a cluster) keep them in a
     database that many processes share; `rediss:` and `rediss+cluster:` are the same by TLS. Further schemes come from
     packages that declare an entry point in the group `sojourn.engines`: a callable that takes the URL and the clock
-    and returns an engine. `clock` replaces the engine's time, for tests.
+    and returns an engine. `clock` replaces the engine's time, for tests. `observers` are told of each batch, as
+    `sojourn.telemetry.Tracing`, which makes a span of it.
 
     Raises:
         InvalidError: the URL has no scheme that any engine answers to, or lacks what its engine needs.
@@ -36,7 +38,7 @@ def open(url: str, *, clock: Clock | None = None) -> Store:
     except ValueError:  # whose text, and traceback, may show a password
         raise InvalidError("url", "this is not a URL; percent-encode what is special in a name or password") from None
     make = _ENGINES.get(scheme) or _third_party(scheme)
-    return Store(make(url, clock), clock=clock)
+    return Store(make(url, clock), clock=clock, observers=observers)
 
 
 def _memory(url: str, clock: Clock | None) -> Engine:  # noqa: ARG001  the form of every factory

@@ -9,8 +9,16 @@ import pytest
 
 from sojourn import limits
 from sojourn.engines.memory import MemoryEngine
-from sojourn.errors import CommitUnknownError, UnavailableError
+from sojourn.errors import (
+    CapabilityError,
+    ClosedError,
+    CommitUnknownError,
+    IncompatibleError,
+    InvalidError,
+    UnavailableError,
+)
 from sojourn.kernel import Answer, Append, Committed, Description, Span, Store, Transaction, ids
+from sojourn.kernel.engine import BatchRefusedError
 from sojourn.testing import FaultyEngine, ManualClock
 
 
@@ -88,6 +96,45 @@ async def test_what_was_lost_stays_unknown_while_its_half_is_down() -> None:
     assert isinstance(well, Committed)
     assert isinstance(ill, CommitUnknownError)
     assert engine.asked["ill"] == limits.REPEAT_ATTEMPTS
+
+
+class LosingEngine(FaultyEngine):
+    """Applies the first batch and loses the answer, and fails the same way from then on."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__(MemoryEngine(), seed=1)
+        self._failure = failure
+        self._is_lost = False
+
+    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Answer]:
+        if self._is_lost:
+            raise self._failure
+        self._is_lost = True
+        await self.inner.commit(batch)
+        raise CommitUnknownError("the answer was lost")
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize(
+    "failure",
+    [
+        UnavailableError("it is down"),
+        InvalidError("url", "it wants another password now"),
+        ClosedError("it is closed"),
+        IncompatibleError("somebody has upgraded it"),
+        CapabilityError("cross_partition", "it has been replaced"),
+        BatchRefusedError("it is full"),
+        ZeroDivisionError(),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_no_later_failure_makes_a_lost_answer_mean_that_nothing_was_written(failure: Exception) -> None:
+    engine, clock = LosingEngine(failure), ManualClock()
+    async with Store(engine, clock=clock) as store:
+        async with clock.rushing():
+            told = await asyncio.gather(*(store.commit(appending("p")) for _ in range(3)), return_exceptions=True)
+        assert [type(error) for error in told] == [CommitUnknownError] * 3
+        assert len([record async for record in store.scan(Span("test", "p"))]) == 3
 
 
 class BusyEngine(FaultyEngine):

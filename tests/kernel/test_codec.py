@@ -67,6 +67,19 @@ def test_a_number_without_json_form_is_refused_not_turned_into_none(number: floa
             codec(kind).encode(value)
 
 
+def test_a_number_or_a_text_that_is_more_than_that_is_stored_as_what_it_is() -> None:
+    class Count(int): ...
+
+    class Amount(float): ...
+
+    class Name(str):
+        __slots__ = ()
+
+    assert codec(list[object]).dump([Count(3), Amount(1.5), Name("tea")]) == b'[3,1.5,"tea"]'
+    with pytest.raises(InvalidError, match="no JSON form"):
+        codec(list[object]).dump([Amount("nan")])
+
+
 def test_a_foreign_type_is_refused() -> None:
     with pytest.raises(InvalidError, match="no JSON form"):
         codec(object).encode(object())

@@ -20,6 +20,7 @@ from sojourn.kernel.engine import (
 from sojourn.kernel.keys import Cursor, Key, Now, Number, RankSpan, Scope, Space, Span, following
 from sojourn.kernel.lease import Lease, LeaseInfo, Leases
 from sojourn.kernel.outbox import Effect, Outbox, effect
+from sojourn.kernel.statistics import Observer, Statistics, Trip
 from sojourn.kernel.store import Store
 from sojourn.kernel.subscriptions import Change, Changed, Gap, Subscription
 from sojourn.kernel.timers import Timer, Timers, cancel_timer, set_timer
@@ -81,6 +82,7 @@ __all__ = [
     "Leases",
     "Now",
     "Number",
+    "Observer",
     "Outbox",
     "Outcome",
     "PENDING",
@@ -100,6 +102,7 @@ __all__ = [
     "Space",
     "Span",
     "SpanIs",
+    "Statistics",
     "Store",
     "Subscription",
     "Swept",
@@ -109,6 +112,7 @@ __all__ = [
     "Touch",
     "Transaction",
     "TransactionId",
+    "Trip",
     "Ttl",
     "Write",
     "append_key",

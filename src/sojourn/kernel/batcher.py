@@ -26,7 +26,8 @@ from sojourn.errors import (
 )
 from sojourn.kernel.clock import Clock
 from sojourn.kernel.engine import Answer, BatchRefusedError, Engine
-from sojourn.kernel.transaction import Outcome, Refused, Transaction
+from sojourn.kernel.statistics import Observer, Tally, observed
+from sojourn.kernel.transaction import Committed, Outcome, Refused, Transaction
 
 __all__ = ["Batcher"]
 
@@ -42,9 +43,10 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Sends transactions to an engine in batches. A lane has one batch in flight; there are as many as it can take."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, clock: Clock, tally: Tally, observers: Sequence[Observer] = ()) -> None:
+        self._commit = observed(engine.commit, observers)
         self._clock = clock
+        self._tally = tally
         description = engine.describe()
         self._most_transactions = description.batch_transactions
         self._most_bytes = description.batch_bytes
@@ -71,6 +73,7 @@ class Batcher:
         if self._closed:
             raise ClosedError("the store is closed; open it before committing")
         if len(self._queue) >= limits.WAITING_TRANSACTIONS or self._queued_bytes + size > limits.WAITING_BYTES:
+            self._tally.became[OverloadedError] += 1
             raise OverloadedError(f"{len(self._queue)} transactions already wait for this store; try again later")
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
@@ -80,6 +83,11 @@ class Batcher:
         if len(self._lanes) < self._most_lanes and len(self._queue) > idle * limits.BATCH_SHARE:
             self._lanes.add(loop.create_task(self._lane()))
         return await outcome
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many transactions wait, and how many bytes they have."""
+        return len(self._queue), self._queued_bytes
 
     async def close(self) -> None:
         """Refuse what comes from now on, and wait until everything queued has its outcome."""
@@ -95,10 +103,12 @@ class Batcher:
                 batch = self._take(min(max(share, limits.BATCH_SHARE), self._most_transactions))
                 if batch:
                     self._in_flight += 1
+                    began = self._clock.monotonic()
                     try:
                         await self._deliver(batch, unknown=False)
                     finally:
                         self._in_flight -= 1
+                        self._tally.delivered(len(batch), self._clock.monotonic() - began)
         finally:
             lane = asyncio.current_task()
             assert lane is not None
@@ -131,17 +141,19 @@ class Batcher:
                 await self._deliver(refused[:middle], unknown=refusal.unknown)
                 await self._deliver(refused[middle:], unknown=refusal.unknown)
             elif refusal.unknown:
-                _fail(refused, CommitUnknownError(f"the answer was lost, and the repeat was refused: {refusal.cause}"))
+                lost = f"the answer was lost, and the repeat was refused: {refusal.cause}"
+                self._fail(refused, CommitUnknownError(lost))
             elif isinstance(refusal.cause, CapabilityError):
-                _fail(refused, refusal.cause)
+                self._fail(refused, refusal.cause)
             else:
-                _settle(refused, [Refused(str(refusal.cause))], unknown=False)
+                self._settle(refused, [Refused(str(refusal.cause))], unknown=False)
         except SojournError as error:
-            _fail(batch, error)
+            self._fail(batch, error)
         except Exception as error:  # noqa: BLE001  reported to every caller
             # An engine may not let a driver's exception out. If one does, nobody knows what was written.
             _log.exception("the engine failed in a way it does not declare")
-            _fail(batch, CommitUnknownError(f"the engine failed in a way it does not declare: {type(error).__name__}"))
+            undeclared = f"the engine failed in a way it does not declare: {type(error).__name__}"
+            self._fail(batch, CommitUnknownError(undeclared))
 
     async def _send(self, batch: Sequence[_Waiting], *, unknown: bool) -> None:
         """Commit, and repeat the same ids for as long as answers are lost: the batch's, or those of a part of it."""
@@ -151,16 +163,16 @@ class Batcher:
                 await self._clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
                 pause = min(2 * pause, limits.REPEAT_BACKOFF_MAX.total_seconds())
             try:
-                answers = await self._engine.commit([waiting.transaction for waiting in batch])
+                answers = await self._commit([waiting.transaction for waiting in batch])
             except CommitUnknownError:
                 unknown = True
-            except UnavailableError:
-                if not unknown:
-                    raise
             except (BatchRefusedError, CapabilityError) as error:
                 raise _RefusedWhole(error, batch, unknown=unknown) from error
+            except SojournError:  # whatever it says of this attempt, it says nothing of one whose answer was lost
+                if not unknown:
+                    raise
             else:
-                batch = _settle(batch, answers, unknown=unknown)
+                batch = self._settle(batch, answers, unknown=unknown)
                 if not batch:
                     return
                 unknown = True
@@ -169,6 +181,30 @@ class Batcher:
             "read the state, or repeat the same transaction id"
         )
 
+    def _settle(self, batch: Sequence[_Waiting], answers: Sequence[Answer], *, unknown: bool) -> list[_Waiting]:
+        """Hand out the outcomes; return those whose answer is lost, also what is `unknown` and was not reached now."""
+        lost: list[_Waiting] = []
+        became = self._tally.became
+        for waiting, answer in zip(batch, answers, strict=True):
+            if not isinstance(answer, SojournError):
+                became[type(answer)] += 1
+                if isinstance(answer, Committed) and answer.repeated:
+                    self._tally.repeated += 1
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(answer)
+            elif unknown or isinstance(answer, CommitUnknownError):
+                lost.append(waiting)
+            else:
+                self._fail((waiting,), answer)
+        return lost
+
+    def _fail(self, batch: Sequence[_Waiting], error: SojournError) -> None:
+        for waiting in batch:
+            if not waiting.outcome.done():
+                self._tally.became[type(error)] += 1
+                # One exception object per caller: a shared one would gather everybody's traceback.
+                waiting.outcome.set_exception(_copy(error))
+
 
 class _RefusedWhole(Exception):  # noqa: N818  never leaves this module
     def __init__(self, cause: BatchRefusedError | CapabilityError, batch: Sequence[_Waiting], *, unknown: bool) -> None:
@@ -176,27 +212,6 @@ class _RefusedWhole(Exception):  # noqa: N818  never leaves this module
         self.cause = cause
         self.batch = batch
         self.unknown = unknown
-
-
-def _settle(batch: Sequence[_Waiting], answers: Sequence[Answer], *, unknown: bool) -> list[_Waiting]:
-    """Hand out the outcomes; return those whose answer is lost, which is also to be `unknown` and not reached now."""
-    lost: list[_Waiting] = []
-    for waiting, answer in zip(batch, answers, strict=True):
-        if not isinstance(answer, SojournError):
-            if not waiting.outcome.done():
-                waiting.outcome.set_result(answer)
-        elif unknown or isinstance(answer, CommitUnknownError):
-            lost.append(waiting)
-        else:
-            _fail((waiting,), answer)
-    return lost
-
-
-def _fail(batch: Sequence[_Waiting], error: SojournError) -> None:
-    for waiting in batch:
-        if not waiting.outcome.done():
-            # One exception object per caller: a shared one would gather everybody's traceback.
-            waiting.outcome.set_exception(_copy(error))
 
 
 def _copy(error: SojournError) -> SojournError:

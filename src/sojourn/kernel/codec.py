@@ -131,13 +131,21 @@ def _made(kind: Any) -> Codec[Any]:  # noqa: ANN401  a cache forgets which type 
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
     except (TypeError, ValueError) as error:
         raise InvalidError("type", f"values of {kind!r} cannot be stored: {error}") from error
-    return Codec(msgspec.json.Encoder().encode, partial(msgspec.to_builtins, enc_hook=_opaque), decoder.decode)
+    encode = msgspec.json.Encoder(enc_hook=_plain).encode
+    return Codec(encode, partial(msgspec.to_builtins, enc_hook=_opaque), decoder.decode)
 
 
-def _opaque(value: object) -> None:
+def _plain(value: object) -> int | float | str:
+    """Take a number or a text that is more than that for what it is: a `Count` is an int."""
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _opaque(value: object) -> int | float | str | None:
     """Let JSON text that stands inside a value pass as it is: it has no number that is not JSON."""
-    if not isinstance(value, msgspec.Raw):
-        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return None if isinstance(value, msgspec.Raw) else _plain(value)
 
 
 def _zstd() -> Any:  # noqa: ANN401  one of two modules, by release of Python

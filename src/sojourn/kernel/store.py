@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -26,6 +26,7 @@ from sojourn.kernel.checks import check_rank_span, check_reads, check_scope, tra
 from sojourn.kernel.clock import Clock, SystemClock
 from sojourn.kernel.engine import Description, Engine, Finding, RankPage, Swept
 from sojourn.kernel.keys import Key, RankSpan, Scope, Span, following
+from sojourn.kernel.statistics import Observer, Statistics, Tally
 from sojourn.kernel.subscriptions import Subscription, Subscriptions
 from sojourn.kernel.transaction import (
     Committed,
@@ -55,11 +56,16 @@ _in_attempt: ContextVar[bool] = ContextVar("_in_attempt", default=False)
 
 
 class Store:
-    """Records in one database, through one engine. Open it with `async with`, by `await`, or by `open`."""
+    """Records in one database, through one engine. Open it with `async with`, by `await`, or by `open`.
 
-    def __init__(self, engine: Engine, *, clock: Clock | None = None) -> None:
+    `observers` are told of each batch on its way to the engine.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Clock | None = None, observers: Iterable[Observer] = ()) -> None:
         self.engine = engine
         self.clock: Clock = clock or SystemClock()
+        self._observers = tuple(observers)
+        self._tally = Tally()
         self._batcher: Batcher | None = None
         self._subscriptions = Subscriptions(engine, self.clock)
         self._turns: Turns[str] = Turns()
@@ -78,7 +84,7 @@ class Store:
         async with self._changing:
             if self._batcher is None:
                 await self.engine.open()
-                self._batcher = Batcher(self.engine, self.clock)
+                self._batcher = Batcher(self.engine, self.clock, self._tally, self._observers)
         return self
 
     async def close(self) -> None:
@@ -133,6 +139,11 @@ class Store:
     def describe(self) -> Description:
         """Say what the engine is and which optional promises it keeps; no I/O."""
         return self.engine.describe()
+
+    def statistics(self) -> Statistics:
+        """Say what this store has done since it was made, and what waits in it now; no I/O."""
+        waiting = (0, 0) if self._batcher is None else self._batcher.waiting
+        return self._tally.statistics(*waiting)
 
     async def commit(self, transaction: Transaction) -> Committed:
         """Apply the transaction; after return it holds, through any crash the engine promises to survive.
@@ -218,6 +229,7 @@ class Store:
         """
         self._opened()
         check_reads(reads)
+        self._tally.reads += 1
         return await self.engine.read(reads)
 
     async def scan(self, span: Span) -> AsyncIterator[Record]:
