@@ -1,6 +1,7 @@
 """Functions: queries, mutations and actions that receive the caller's session."""
 
-from sojourn.functions.bound import Bound, Call, Presented
+from sojourn.functions.bound import Acting, Bound, Call, Presented
+from sojourn.functions.builder import Builder
 from sojourn.functions.collection import Collection, Page, Reader, Writer
 from sojourn.functions.context import (
     ActionCtx,
@@ -9,24 +10,33 @@ from sojourn.functions.context import (
     RunSessionFunctions,
     run_session_functions,
 )
-from sojourn.functions.functions import Builder, Functions
-from sojourn.functions.model import Function, Kind
+from sojourn.functions.functions import Functions
+from sojourn.functions.layers import Done, Layer, Patch, layer
+from sojourn.functions.model import Caller, Function, Kind
+from sojourn.functions.view import Extended
 
 __all__ = [
+    "Acting",
     "ActionCtx",
     "Bound",
     "Builder",
     "Call",
+    "Caller",
     "Collection",
+    "Done",
+    "Extended",
     "Function",
     "Functions",
     "Kind",
+    "Layer",
     "MutationCtx",
     "Page",
+    "Patch",
     "Presented",
     "QueryCtx",
     "Reader",
     "RunSessionFunctions",
     "Writer",
+    "layer",
     "run_session_functions",
 ]

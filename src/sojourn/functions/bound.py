@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -24,16 +24,21 @@ from sojourn.errors import (
 )
 from sojourn.functions import layout
 from sojourn.functions.context import ActionCtx, MutationCtx, QueryCtx
-from sojourn.functions.model import Function, Kind
+from sojourn.functions.model import Caller, Function, Kind
+from sojourn.functions.performing import FollowUp, follow_up, perform
 from sojourn.kernel import Attempt, Store
 from sojourn.kernel.codec import codec
 from sojourn.sessions import Issued, Session, SessionId, Sessions
 from sojourn.sessions.model import moment
 
-__all__ = ["Bound", "Call", "Presented"]
+__all__ = ["Acting", "Bound", "Call", "Presented"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+_Ran = tuple[bytes, list[FollowUp]]
+"""A result as JSON text, and what layers do once it is committed."""
 
 
 class Presented:
@@ -51,7 +56,7 @@ class Call(msgspec.Struct, frozen=True):
     """One call: the function, its arguments as JSON text, and what makes it recognisable.
 
     `request_id` recognises a mutation that comes again. `is_fresh` says that the session was read for this very call,
-    so that a mutation may go by it without reading it once more.
+    so that a mutation may go by it without reading it once more. Without a `caller` it is the session's subject.
     """
 
     function: Function[..., Any]
@@ -60,6 +65,7 @@ class Call(msgspec.Struct, frozen=True):
     request_id: str | None = None
     presented: Presented | None = None
     is_fresh: bool = True
+    caller: Caller | None = None
 
 
 class _Done(msgspec.Struct, frozen=True, array_like=True):
@@ -82,25 +88,34 @@ class Bound:
         self.sessions = sessions
         self.store = store
 
-    def public(self, kind: Kind, name: str) -> Function[..., Any]:
-        """Return the public function of this kind and name.
+    def public(self, kind: Kind, name: str, *, is_operator: bool = False) -> Function[..., Any]:
+        """Return the public function of this kind and name; for an operator, an internal one too.
 
         Raises:
             FunctionUnknownError: there is none, or it is internal: a caller cannot tell.
         """
         function = self._functions.get(name)
-        if function is None or function.internal or function.kind is not kind:
+        if function is None or (function.internal and not is_operator) or function.kind is not kind:
             raise FunctionUnknownError(f"there is no {kind} of the name {name[: limits.NAME_CHARS]!r}")
         return function
 
     async def run(
-        self, function: Function[..., R], *, session: Session, request_id: str | None = None, **arguments: Any
+        self,
+        function: Function[..., R],
+        *consumed: msgspec.Struct,
+        session: Session,
+        request_id: str | None = None,
+        caller: Caller | None = None,
+        **arguments: Any,
     ) -> R:
         """Run a function, public or internal, for a session, and return its result.
 
         A query sees one consistent state. A mutation is one serializable transaction: re-run on conflict, and with a
         `request_id` applied once, however often it is called with it; a repeat returns the first result. An action is
-        run once and never repeated.
+        run once and never repeated. `caller` is who asks; None stands for the session's subject.
+
+        What its layers consume comes first, then its keywords. Type checkers follow neither here, since they stand
+        beside `session`; by `acting_as` they follow both.
 
         Raises:
             InvalidError: the arguments are not what it takes; nothing was written.
@@ -112,13 +127,17 @@ class Bound:
             CommitUnknownError: the answer was lost; call again with the same request id.
         """
         signature = function.signature
-        arguments_text = signature.encode(arguments)
+        arguments_text = signature.encode(arguments, consumed)
         is_fresh = function.kind is not Kind.MUTATION  # which finds out for itself, in its own transaction
         if is_fresh:
             session = await session.refreshed()
-        call = Call(function, session, arguments_text, request_id, is_fresh=is_fresh)
+        call = Call(function, session, arguments_text, request_id, is_fresh=is_fresh, caller=caller)
         result: R = signature.load(await self.answer(call))
         return result
+
+    def acting_as(self, session: Session, *, request_id: str | None = None, caller: Caller | None = None) -> Acting:
+        """Return the means to run functions for a session, with signatures that type checkers follow; see `run`."""
+        return Acting(self, session, request_id, caller)
 
     async def answer(self, call: Call) -> bytes:
         """Run a call whose arguments are JSON text, and return the result as such.
@@ -126,28 +145,16 @@ class Bound:
         Raises:
             SojournError: as `run` does.
         """
-        call.function.signature.decode(call.arguments)  # refused before any I/O
+        call.function.signature.check(call.arguments)  # refused before any I/O
         if call.request_id is not None:
             if call.function.kind is not Kind.MUTATION:
                 raise InvalidError("request_id", f"only a mutation is recognised by it, and this is {call.function!r}")
             if not 1 <= len(call.request_id) <= limits.REQUEST_ID_CHARS:
                 raise InvalidError("request_id", f"it has 1 to {limits.REQUEST_ID_CHARS} characters")
-        seed = secrets.token_hex(16)
-        match call.function.kind:
-            case Kind.QUERY:
-                return await self._query(call, seed)
-            case Kind.MUTATION:
-                return await self._mutation(call, seed)
-            case Kind.ACTION:
-                return await self._action(call, seed)
-
-    async def run_as(self, function: Function[..., R], session: Session, arguments: Mapping[str, Any]) -> R:
-        """Run a function for an action; see `run`.
-
-        Raises:
-            SojournError: as `run` does.
-        """
-        return await self.run(function, session=session, **arguments)
+        result, later = await self._run(call, secrets.token_hex(16))
+        if later:
+            await follow_up(later)
+        return result
 
     async def session(self, session_id: SessionId) -> Session:
         """Return the live session of this public id.
@@ -161,21 +168,30 @@ class Bound:
             raise SessionUnknownError("there is no such session")
         return session
 
-    async def _query(self, call: Call, seed: str) -> bytes:
-        async def attempt(tx: Attempt) -> bytes:
-            ctx = QueryCtx(call.session, call.session.seen_at, seed, tx)
-            result = await _handle(call, ctx)
+    def _run(self, call: Call, seed: str) -> Awaitable[_Ran]:
+        match call.function.kind:
+            case Kind.QUERY:
+                return self._query(call, seed)
+            case Kind.MUTATION:
+                return self._mutation(call, seed)
+            case Kind.ACTION:
+                return self._action(call, seed)
+
+    async def _query(self, call: Call, seed: str) -> _Ran:
+        async def attempt(tx: Attempt) -> _Ran:
+            ctx = QueryCtx(call.session, _caller(call), call.session.seen_at, seed, tx)
+            _, result = await perform(call.function, ctx, call.arguments)
             if tx.has_writes:
                 raise InvalidError(call.function.name, "a query does not write; make it a mutation")
-            return result
+            return result, ctx.later
 
         return await self.store.run(attempt)
 
-    async def _mutation(self, call: Call, seed: str) -> bytes:
+    async def _mutation(self, call: Call, seed: str) -> _Ran:
         request = None if call.request_id is None else layout.request(call.session.id, call.request_id)
         digest = _digest(call)
 
-        async def attempt(tx: Attempt) -> bytes:
+        async def attempt(tx: Attempt) -> _Ran:
             if call.is_fresh and tx.number == 1:
                 # A request is most likely new. Where that or the session is different now, the second attempt looks.
                 call.session.recall(tx, absent=() if request is None else (request,))
@@ -183,15 +199,16 @@ class Bound:
             if request is not None:
                 found = await tx.get(request)
                 if found is not None:
-                    return _replayed(_DONE.decode(found.value), digest)
-            result = await _handle(call, MutationCtx(call.session, moment(await tx.now()), seed, tx, left))
+                    return _replayed(_DONE.decode(found.value), digest), []
+            ctx = MutationCtx(call.session, _caller(call), moment(await tx.now()), seed, tx, left)
+            _, result = await perform(call.function, ctx, call.arguments)
             if request is not None:
                 tx.put(request, _DONE.encode(_Done(digest, msgspec.Raw(result))), ttl=limits.REQUEST_KEEP)
-            return result
+            return result, ctx.later
 
         return await self.store.run(attempt)
 
-    async def _action(self, call: Call, seed: str) -> bytes:
+    async def _action(self, call: Call, seed: str) -> _Ran:
         presented = call.presented
 
         async def rotate(subject: str | UnsetType | None, label: str | UnsetType | None) -> Session:
@@ -201,14 +218,35 @@ class Bound:
             presented.token = presented.issued.token
             return presented.issued.session
 
-        return await _handle(call, ActionCtx(call.session, call.session.seen_at, seed, self, rotate))
+        ctx = ActionCtx(call.session, _caller(call), call.session.seen_at, seed, self, rotate)
+        _, result = await perform(call.function, ctx, call.arguments)
+        return result, ctx.later
 
 
-async def _handle(call: Call, ctx: QueryCtx | MutationCtx | ActionCtx) -> bytes:
-    signature = call.function.signature
-    # Decoded for each attempt, so that nothing a handler does to its arguments is there in the next.
-    result = await call.function.handler(ctx, ctx.session_id, **signature.decode(call.arguments))
-    return signature.dump(result)
+class Acting:
+    """Runs functions for one session, as `Bound.run` does; made by `Bound.acting_as`."""
+
+    def __init__(self, bound: Bound, session: Session, request_id: str | None, caller: Caller | None) -> None:
+        self._bound = bound
+        self._session = session
+        self._request_id = request_id
+        self._caller = caller
+
+    async def run(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
+        """Run a function, public or internal, and return its result.
+
+        Raises:
+            SojournError: as `Bound.run` does.
+        """
+        run: Any = self._bound.run
+        result: R = await run(
+            function, *consumed, session=self._session, request_id=self._request_id, caller=self._caller, **arguments
+        )
+        return result
+
+
+def _caller(call: Call) -> Caller:
+    return Caller(call.session.subject) if call.caller is None else call.caller
 
 
 def _digest(call: Call) -> str:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from sojourn.errors import FunctionUnknownError
 from sojourn.functions.collection import Collection, Reader, Writer
-from sojourn.functions.model import Function, Kind
+from sojourn.functions.model import Caller, Function, Kind
+from sojourn.functions.performing import FollowUp, perform
 from sojourn.kernel import Attempt
 from sojourn.sessions import Session, SessionId
 
 __all__ = [
+    "Acting",
     "ActionCtx",
     "Ctx",
     "MutationCtx",
@@ -34,11 +37,19 @@ T = TypeVar("T")
 K = TypeVar("K", bound=str)
 
 
+class Acting(Protocol):
+    """Runs functions for one session; see `Bound.acting_as`."""
+
+    async def run(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
+        """Run a function and return its result."""
+        ...
+
+
 class Runner(Protocol):
     """Runs functions for an action, each as its own transaction."""
 
-    async def run_as(self, function: Function[..., R], session: Session, arguments: Mapping[str, Any]) -> R:
-        """Run a function for this session and return its result."""
+    def acting_as(self, session: Session, *, caller: Caller | None = None) -> Acting:
+        """Return the means to run functions for this session."""
         ...
 
     async def session(self, session_id: SessionId) -> Session:
@@ -47,12 +58,17 @@ class Runner(Protocol):
 
 
 class Ctx:
-    """What every kind of context has. `now`, `random` and `uuid()` give the same in each attempt of one call."""
+    """What every kind of context has. `now`, `random` and `uuid()` give the same in each attempt of one call.
 
-    def __init__(self, session: Session, now: datetime, seed: str) -> None:
+    `caller` says who asks, and is the same in all that the call runs. `later` is what layers do after the commit.
+    """
+
+    def __init__(self, session: Session, caller: Caller, now: datetime, seed: str) -> None:
         self.session = session
         self.session_id: SessionId = session.id
+        self.caller = caller
         self.now = now
+        self.later: list[FollowUp] = []
         self._seed = seed
 
     @cached_property
@@ -68,29 +84,31 @@ class Ctx:
 class QueryCtx(Ctx):
     """The context of a query: it reads."""
 
-    def __init__(self, session: Session, now: datetime, seed: str, tx: Attempt) -> None:
-        super().__init__(session, now, seed)
+    def __init__(self, session: Session, caller: Caller, now: datetime, seed: str, tx: Attempt) -> None:
+        super().__init__(session, caller, now, seed)
         self.tx = tx
 
     def db(self, collection: Collection[T, K]) -> Reader[T, K]:
         """Return the way to read a collection."""
         return Reader(collection, self.tx)
 
-    async def run_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_query(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run another query, for the same session and on the same state.
 
         Raises:
             FunctionUnknownError: it is no query.
             InvalidError: the arguments are not what it takes.
         """
-        return await _nested(self, of_kind(function, Kind.QUERY), arguments)
+        return await _nested(self, of_kind(function, Kind.QUERY), consumed, arguments)
 
 
 class MutationCtx(Ctx):
     """The context of a mutation: it reads and writes. `tx` makes other faces' verbs part of the same transaction."""
 
-    def __init__(self, session: Session, now: datetime, seed: str, tx: Attempt, left: timedelta) -> None:
-        super().__init__(session, now, seed)
+    def __init__(
+        self, session: Session, caller: Caller, now: datetime, seed: str, tx: Attempt, left: timedelta
+    ) -> None:
+        super().__init__(session, caller, now, seed)
         self.tx = tx
         self._left = left
 
@@ -98,18 +116,19 @@ class MutationCtx(Ctx):
         """Return the way to read and write a collection."""
         return Writer(collection, self.tx, self._left)
 
-    async def run_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_query(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run a query, for the same session and with what this mutation has written so far.
 
         Raises:
             FunctionUnknownError: it is no query.
             InvalidError: the arguments are not what it takes.
         """
-        reader = QueryCtx(self.session, self.now, "", self.tx)
+        reader = QueryCtx(self.session, self.caller, self.now, "", self.tx)
         reader.random = self.random
-        return await _nested(reader, of_kind(function, Kind.QUERY), arguments)
+        reader.later = self.later
+        return await _nested(reader, of_kind(function, Kind.QUERY), consumed, arguments)
 
-    async def run_mutation(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_mutation(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run another mutation within this one. If it raises and you catch that, only its writes are undone.
 
         Raises:
@@ -118,7 +137,7 @@ class MutationCtx(Ctx):
         """
         mark = self.tx.mark()
         try:
-            return await _nested(self, of_kind(function, Kind.MUTATION), arguments)
+            return await _nested(self, of_kind(function, Kind.MUTATION), consumed, arguments)
         except BaseException:
             self.tx.undo(mark)
             raise
@@ -130,12 +149,13 @@ class ActionCtx(Ctx):
     def __init__(
         self,
         session: Session,
+        caller: Caller,
         now: datetime,
         seed: str,
         runner: Runner,
         rotate: Callable[[str | UnsetType | None, str | UnsetType | None], Awaitable[Session]],
     ) -> None:
-        super().__init__(session, now, seed)
+        super().__init__(session, caller, now, seed)
         self.runner = runner
         self._rotate = rotate
 
@@ -144,8 +164,8 @@ class ActionCtx(Ctx):
     ) -> Session:
         """Give the caller's session a new token, as `Sessions.rotate` does; the browser gets it with the answer.
 
-        With a subject this is signing in, with None signing out; without one a renewal. The new token goes out even if
-        the action fails afterwards.
+        With a subject this is signing in, with None signing out, of the `caller` too; without one a renewal. The new
+        token goes out even if the action fails afterwards.
 
         Raises:
             CapabilityError: the call did not come with a token, as calls within this process do not.
@@ -153,31 +173,36 @@ class ActionCtx(Ctx):
             InvalidError: the subject is out of form.
         """
         self.session = await self._rotate(subject, label)
+        if subject is not UNSET:
+            self.caller = msgspec.structs.replace(self.caller, subject=subject)
         return self.session
 
-    async def run_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_query(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run a query for the same session.
 
         Raises:
             SojournError: as the query does.
         """
-        return await self.runner.run_as(of_kind(function, Kind.QUERY), self.session, arguments)
+        return await self._acting().run(of_kind(function, Kind.QUERY), *consumed, **arguments)
 
-    async def run_mutation(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_mutation(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run a mutation for the same session, committed when it returns.
 
         Raises:
             SojournError: as the mutation does.
         """
-        return await self.runner.run_as(of_kind(function, Kind.MUTATION), self.session, arguments)
+        return await self._acting().run(of_kind(function, Kind.MUTATION), *consumed, **arguments)
 
-    async def run_action(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_action(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run another action for the same session.
 
         Raises:
             SojournError: as the action does.
         """
-        return await self.runner.run_as(of_kind(function, Kind.ACTION), self.session, arguments)
+        return await self._acting().run(of_kind(function, Kind.ACTION), *consumed, **arguments)
+
+    def _acting(self) -> Acting:
+        return self.runner.acting_as(self.session, caller=self.caller)
 
 
 class RunSessionFunctions:
@@ -187,35 +212,35 @@ class RunSessionFunctions:
         self._ctx = ctx
         self._session_id = session_id
 
-    async def run_session_query(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_session_query(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run a query for the session.
 
         Raises:
             SojournError: as the query does.
         """
-        return await self._run(of_kind(function, Kind.QUERY), arguments)
+        return await (await self._acting()).run(of_kind(function, Kind.QUERY), *consumed, **arguments)
 
-    async def run_session_mutation(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_session_mutation(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run a mutation for the session, committed when it returns.
 
         Raises:
             SojournError: as the mutation does.
         """
-        return await self._run(of_kind(function, Kind.MUTATION), arguments)
+        return await (await self._acting()).run(of_kind(function, Kind.MUTATION), *consumed, **arguments)
 
-    async def run_session_action(self, function: Function[P, R], *_: P.args, **arguments: P.kwargs) -> R:
+    async def run_session_action(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run an action for the session.
 
         Raises:
             SojournError: as the action does.
         """
-        return await self._run(of_kind(function, Kind.ACTION), arguments)
+        return await (await self._acting()).run(of_kind(function, Kind.ACTION), *consumed, **arguments)
 
-    async def _run(self, function: Function[P, R], arguments: Mapping[str, Any]) -> R:
+    async def _acting(self) -> Acting:
         session = self._ctx.session
         if session.id != self._session_id:
             session = await self._ctx.runner.session(self._session_id)
-        return await self._ctx.runner.run_as(function, session, arguments)
+        return self._ctx.runner.acting_as(session, caller=self._ctx.caller)
 
 
 def run_session_functions(ctx: ActionCtx, session_id: SessionId) -> RunSessionFunctions:
@@ -237,10 +262,15 @@ def of_kind(function: Function[P, R], kind: Kind) -> Function[P, R]:
     return function
 
 
-async def _nested(ctx: QueryCtx | MutationCtx, function: Function[P, R], arguments: Mapping[str, Any]) -> R:
-    """Run a function within the transaction of another, with the same checks of arguments and result."""
-    signature = function.signature
-    handler: Any = function.handler
-    result: R = await handler(ctx, ctx.session_id, **signature.decode(signature.encode(arguments)))
-    signature.dump(result)
+async def _nested(
+    ctx: QueryCtx | MutationCtx, function: Function[P, R], consumed: Sequence[object], arguments: Mapping[str, Any]
+) -> R:
+    """Run a function within the transaction of another, with the same layers and checks."""
+    mark = len(ctx.later)
+    try:
+        result: R
+        result, _ = await perform(function, ctx, function.signature.encode(arguments, consumed))
+    except BaseException:
+        del ctx.later[mark:]
+        raise
     return result

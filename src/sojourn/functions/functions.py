@@ -17,61 +17,21 @@ await bound.run(add_item, session=session, sku="book")
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
 
 from sojourn.errors import InvalidError
 from sojourn.functions.bound import Bound
+from sojourn.functions.builder import Builder, Nothing
 from sojourn.functions.collection import Collection
 from sojourn.functions.context import ActionCtx, MutationCtx, QueryCtx
 from sojourn.functions.model import Function, Kind, checked_name
 from sojourn.kernel import Store
 from sojourn.sessions import SessionId, Sessions
 
-__all__ = ["Builder", "Functions"]
+__all__ = ["Functions"]
 
-C = TypeVar("C")
-P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
-
-
-class Builder(Generic[C]):
-    """A decorator that registers handlers of one kind, whose context is of type `C`."""
-
-    def __init__(self, kind: Kind, functions: dict[str, Function[..., Any]]) -> None:
-        self._kind = kind
-        self._functions = functions
-
-    @overload
-    def __call__(self, handler: Callable[Concatenate[C, SessionId, P], Awaitable[R]], /) -> Function[P, R]: ...
-
-    @overload
-    def __call__(
-        self, /, *, internal: bool = False
-    ) -> Callable[[Callable[Concatenate[C, SessionId, P], Awaitable[R]]], Function[P, R]]: ...
-
-    def __call__(
-        self, handler: Callable[Concatenate[C, SessionId, P], Awaitable[R]] | None = None, /, *, internal: bool = False
-    ) -> Any:
-        """Register the handler under its name; an `internal` one can be run by functions but not by clients.
-
-        Raises:
-            InvalidError: the signature is not (ctx, session_id, *, ...), or the name is taken.
-        """
-        if handler is None:
-            return partial(self._register, internal=internal)
-        return self._register(handler, internal=internal)
-
-    def _register(
-        self, handler: Callable[Concatenate[C, SessionId, P], Awaitable[R]], *, internal: bool
-    ) -> Function[P, R]:
-        function = Function(self._kind, handler, internal=internal)
-        if function.name in self._functions:
-            raise InvalidError("name", f"there is a function {function.name!r} already")
-        self._functions[function.name] = function
-        return function
 
 
 class Functions:
@@ -81,9 +41,9 @@ class Functions:
         self.sessions = sessions
         self._functions: dict[str, Function[..., Any]] = {}
         self._collections: set[str] = set()
-        self.query: Builder[QueryCtx] = Builder(Kind.QUERY, self._functions)
-        self.mutation: Builder[MutationCtx] = Builder(Kind.MUTATION, self._functions)
-        self.action: Builder[ActionCtx] = Builder(Kind.ACTION, self._functions)
+        self.query: Builder[QueryCtx, tuple[()], Nothing] = Builder(Kind.QUERY, self._functions)
+        self.mutation: Builder[MutationCtx, tuple[()], Nothing] = Builder(Kind.MUTATION, self._functions)
+        self.action: Builder[ActionCtx, tuple[()], Nothing] = Builder(Kind.ACTION, self._functions)
 
     @overload
     def collection(  # pyright: ignore[reportOverlappingOverload]  # the first that fits is the one that is meant

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
+
+import msgspec
 
 from sojourn import limits
 from sojourn.errors import InvalidError
 from sojourn.functions.arguments import Signature
+from sojourn.functions.layers import Layer, Taker
 
-__all__ = ["Function", "Kind", "checked_name"]
+__all__ = ["Around", "Caller", "Function", "Kind", "checked_name"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
+
+Around = tuple[Layer[Any, Any, Any, Any], Mapping[str, Any]]
+"""A layer around a function, and the extras that the function gives it."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -30,17 +37,35 @@ class Kind(StrEnum):
     """Anything, by running queries and mutations, each its own transaction; never repeated by itself."""
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls: the subject, as far as it is known, and whether an operator's rights come with the call."""
+
+    subject: str | None
+    is_operator: bool = False
+
+
 class Function(Generic[P, R_co]):
-    """A registered function. A context or `Functions.bind` runs it; it is never called. `handler` is for unit tests."""
+    """A registered function. A context or `Functions.bind` runs it; it is never called. `handler` is for unit tests.
+
+    `layers` stand around it, the innermost first: the first to run, and the last to be told of success.
+    """
 
     def __init__(
-        self, kind: Kind, handler: Callable[Concatenate[Any, Any, P], Awaitable[R_co]], *, internal: bool
+        self, kind: Kind, handler: Callable[..., Any] | Taker, *, internal: bool, layers: tuple[Around, ...] = ()
     ) -> None:
+        self.taken = handler.taken if isinstance(handler, Taker) else ()
+        self.handler: Callable[..., Any] = handler.handler if isinstance(handler, Taker) else handler
         self.kind = kind
-        self.name = checked_name(handler.__name__)
-        self.handler = handler
+        self.name = checked_name(self.handler.__name__)
         self.internal = internal
-        self.signature = Signature(handler, self.name)
+        self.layers = layers
+        self.is_async = inspect.iscoroutinefunction(self.handler)
+        around = [layer for layer, _ in layers]
+        for layer, _ in self.taken:
+            if layer not in around:
+                raise InvalidError(self.name, f"it takes what the layer {layer.name} adds, which is not around it")
+        consumed = tuple(layer.consumed for layer in around if layer.consumed is not None)
+        self.signature = Signature(self.handler, self.name, consumed=consumed, taken=len(self.taken))
 
     def __repr__(self) -> str:
         """Show kind and name."""
