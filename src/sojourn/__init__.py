@@ -37,10 +37,12 @@ if TYPE_CHECKING:
         SessionUnknownError,
         SojournError,
         UnavailableError,
+        VisitorUnknownError,
     )
     from sojourn.functions import ActionCtx, Functions, MutationCtx, QueryCtx, run_session_functions
     from sojourn.opening import open
     from sojourn.sessions import SessionId, Sessions
+    from sojourn.visits import Visits
 
 __all__ = [
     "ActionCtx",
@@ -77,6 +79,8 @@ __all__ = [
     "Sessions",
     "SojournError",
     "UnavailableError",
+    "VisitorUnknownError",
+    "Visits",
     "open",
     "run_session_functions",
 ]
@@ -89,6 +93,7 @@ _HOMES = {
     "QueryCtx": "sojourn.functions",
     "SessionId": "sojourn.sessions",
     "Sessions": "sojourn.sessions",
+    "Visits": "sojourn.visits",
     "open": "sojourn.opening",
     "run_session_functions": "sojourn.functions",
 }

@@ -18,6 +18,7 @@
     │  │  ├─ SessionUnknownError  there is none, or the secret does not open it
     │  │  ├─ SessionExpiredError  its idle or absolute limit was reached
     │  │  └─ SessionRevokedError  it was ended
+    │  ├─ VisitorUnknownError   there is no such visitor
     │  ├─ FunctionUnknownError  no function of this name and kind may be called
     │  ├─ RequestReusedError    a request id came again with other arguments
     │  ├─ OriginRefusedError    a page of another origin, or another host name, may not ask this server
@@ -69,6 +70,7 @@ __all__ = [
     "SessionUnknownError",
     "SojournError",
     "UnavailableError",
+    "VisitorUnknownError",
 ]
 
 
@@ -242,6 +244,12 @@ class SessionRevokedError(SessionInvalidError):
     """The session was ended on purpose, here or elsewhere."""
 
     code: ClassVar[str] = "session_revoked"
+
+
+class VisitorUnknownError(RefusedError):
+    """There is no such visitor, and it was asked that none be made; nothing was written."""
+
+    code: ClassVar[str] = "visitor_unknown"
 
 
 class FunctionUnknownError(RefusedError):

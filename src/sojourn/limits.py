@@ -116,8 +116,83 @@ RESULT_BYTES: Final = 1_000_000
 ARGUMENTS_BYTES: Final = 1_000_000
 """Bytes of a function's arguments as JSON."""
 
+OPERATOR_TOKEN_CHARS: Final = 16
+"""Fewest characters of an operator's token. Nobody guesses as many, if they are random."""
+
 NAME_CHARS: Final = 48
 """Characters of the name of a function or a collection. It is part of a space's name and of a URL."""
+
+LAYERS: Final = 16
+"""Layers around one function. More would hide what a call does."""
+
+VISITOR_CHARS: Final = 128
+"""Characters of a visitor's id. Room for any random id, or for an application's own."""
+
+VISIT_ACTIVE_FOR: Final = timedelta(minutes=15)
+"""How long a visitor counts as here after the last sign of life, when nothing else is said."""
+
+VISIT_PRECISION: Final = timedelta(minutes=1)
+"""Step in which activity is stored. Most heartbeats then write nothing; "active" is exact to one step."""
+
+VISIT_PRECISION_MIN: Final = timedelta(milliseconds=1)
+"""Finest step in which activity is stored: the resolution of every instant."""
+
+VISIT_INTERVAL: Final = timedelta(minutes=1)
+"""Pause between two heartbeats of a browser. One per step of activity; shorter where "here" is meant to end sooner."""
+
+VISIT_IDLE: Final = timedelta(minutes=30)
+"""Pause after which a visitor who comes back begins a new visit. What analytics products agree on."""
+
+VISIT_LONGEST: Final = timedelta(hours=24)
+"""Longest visit, however active. A page that is never closed does not make one visit of a year."""
+
+VISIT_RETENTION: Final = timedelta(days=14)
+"""How long actions and visits are kept, and how long a visitor who stays away is."""
+
+VISIT_CLEANUP_AGE: Final = timedelta(days=30)
+"""Age from which a cleanup deletes visitors, when none is given."""
+
+ACTION_CHARS: Final = 128
+"""Characters of the name of an action."""
+
+RESOURCE_CHARS: Final = 512
+"""Characters of the id of what an action was done to. Room for a path."""
+
+METADATA_BYTES: Final = 8_192
+"""Bytes of an action's metadata as JSON. Facts about an action; what is larger belongs elsewhere."""
+
+METADATA_DEPTH: Final = 16
+"""Levels of nesting in an action's metadata, and in what a member of a room shows of itself."""
+
+ACTION_BATCH: Final = 500
+"""Actions of one batch. It fits the 64 KiB that a page may send while it closes."""
+
+ACTION_AGE: Final = timedelta(hours=24)
+"""How long a batch is recognised when it comes again, and how old an action may be when it arrives."""
+
+ROOM_CHARS: Final = 128
+"""Characters of the name of a room."""
+
+ROOM_INTERVAL: Final = timedelta(seconds=10)
+"""Pause between two heartbeats of a tab in a room, when none is given."""
+
+ROOM_DEADLINE: Final = 2.5
+"""Intervals without a heartbeat after which a tab has left its room. Browsers delay the timers of hidden pages."""
+
+ROOM_MEMBERS: Final = 1_000
+"""Members of a room that a listing shows."""
+
+ROOM_TAB_CHARS: Final = 64
+"""Characters of the id of a tab in a room. Room for a UUID and a prefix."""
+
+ROOM_TOKEN_CHARS: Final = 2_048
+"""Characters of what leaves a room. It names room, member and tab, and longer text is refused before it is read."""
+
+ROOM_SEAT: Final = timedelta(hours=24)
+"""How long the id of a tab that neither leaves nor asks for its token stands for one room and member."""
+
+ROOM_DATA_BYTES: Final = 4_096
+"""Bytes of what a member shows of itself in a room, as JSON: a cursor, a mood."""
 
 # == For now
 
@@ -331,3 +406,25 @@ STOP_GRACE: Final = timedelta(seconds=10)
 
 RATE_KEEP: Final = timedelta(minutes=2)
 """How long a budget's record lives. The minute it is for, and a clock's distance more."""
+
+ACTIVE_COUNT_MAX: Final = 10_000
+"""Active visitors that are counted one by one. Beyond it the count says "or more"."""
+
+ACTIVE_WATCHED: Final = 10_000
+"""Active visitors, or members of a room, whose expiry one watcher waits for itself. Beyond it a leave is told when the
+sweep finds it."""
+
+CLEANUP_VISITORS: Final = 50
+"""Visitors that a cleanup deletes at a time. Heartbeats wait for as many."""
+
+RATE_VISITORS: Final = 120
+"""New visitors that one client address may bring in a minute, over all processes."""
+
+RATE_SITE_VISITORS: Final = 12_000
+"""New visitors in a minute, over all addresses and processes. A flood of random ids stays as small as this."""
+
+VISIT_SALT_EVERY: Final = timedelta(hours=24)
+"""How long one salt makes the ids of visitors without cookies. After that nobody can tell two days' ids to be one's."""
+
+VISIT_REASONS: Final = 64
+"""Reasons for filtering that are counted apart. Rules of an application's own count among them."""
