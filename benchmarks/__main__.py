@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import (
+    actions,
+    cleanup,
     cluster,
     commits,
     counter,
@@ -23,6 +25,7 @@ from benchmarks import (
     round_trips,
     slow_disk,
     slow_servers,
+    visits,
     waits,
     watch,
 )
@@ -42,6 +45,9 @@ ROWS: dict[str, Callable[[Pace], Awaitable[Row]]] = {
     "postgres": postgres.measure,
     "redis": redis.measure,
     "slow-servers": slow_servers.measure,
+    "actions": actions.measure,
+    "visits": visits.measure,
+    "cleanup": cleanup.measure,
     # From here on servers are shared, and run until the end: nothing else is to be measured beside them.
     "round-trips": round_trips.measure,
     "hand-over": hand_over.measure,

@@ -15,11 +15,12 @@ from benchmarks.page import render
 ROOT = Path(__file__).parents[2]
 
 
+VISITS = ["actions", "visits", "cleanup"]
 WITH_SERVERS = ["postgres", "redis", "slow-servers", "round-trips", "hand-over", "watch", "cluster"]
-ALONE = [name for name in ROWS if name not in WITH_SERVERS]
+ALONE = [name for name in ROWS if name not in VISITS + WITH_SERVERS]
 
 
-@pytest.mark.parametrize("names", [ALONE, WITH_SERVERS], ids=["alone", "with servers"])
+@pytest.mark.parametrize("names", [ALONE, VISITS, WITH_SERVERS], ids=["alone", "visits", "with servers"])
 def test_every_row_is_measured_and_its_counts_hold(names: list[str]) -> None:
     """Proves that nothing acknowledged is lost, that callers wait for so many trips only, and that nothing is left."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--json", *names]

@@ -66,10 +66,10 @@ def test_an_application_is_found_by_module_and_name(folder: Path, run: Run, serv
     assert served == [(shop.app, "127.0.0.1", 8000), (shop.app, "::1", 0), (shop.plain, "127.0.0.1", 8000)]
 
 
-def test_a_store_alone_serves_its_sessions(folder: Path, run: Run, served: list[Any]) -> None:
+def test_a_store_alone_serves_its_sessions_and_visits(folder: Path, run: Run, served: list[Any]) -> None:
     """Proves that --store, or the environment, is enough; and that the file is made."""
     ran = run("serve", "--store", "sqlite:///new.db", "--dev")
-    assert ran == (0, "serving sessions at http://127.0.0.1:8000\nCtrl-C stops\n", "")
+    assert ran == (0, "serving sessions and visits at http://127.0.0.1:8000\nCtrl-C stops\n", "")
     assert isinstance(served[0][0], App)
     assert (folder / "new.db").exists()
 

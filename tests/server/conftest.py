@@ -15,6 +15,8 @@ from sojourn.sessions import SessionId, Sessions
 
 ORIGIN = "http://localhost"
 
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36"
+
 Browse = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
@@ -92,9 +94,17 @@ async def browse(store: Store) -> AsyncGenerator[Browse]:
         yield client
 
 
-async def call(client: httpx.AsyncClient, kind: str, function: str, **rest: Any) -> httpx.Response:
+def error(answer: httpx.Response) -> dict[str, Any]:
+    """What an answer says went wrong."""
+    failure: dict[str, Any] = answer.json()["error"]
+    return failure
+
+
+async def call(
+    client: httpx.AsyncClient, kind: str, function: str, headers: dict[str, str] | None = None, **rest: Any
+) -> httpx.Response:
     """Call a function as the browser client does."""
-    return await client.post("/call", json={"kind": kind, "function": function, **rest})
+    return await client.post("/call", json={"kind": kind, "function": function, **rest}, headers=headers)
 
 
 async def streamed(*parts: bytes) -> AsyncIterator[bytes]:

@@ -13,6 +13,7 @@ import msgspec
 from cyclopts import App
 from rich.console import Console
 
+from sojourn import wire
 from sojourn.cli import doctor, failures, sessions, sweeping
 from sojourn.cli.program import program
 
@@ -24,6 +25,10 @@ DOCUMENTS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "sessions list": sessions.Listing,
     "sessions show": sessions.Shown,
     "sessions revoke": sessions.Revoked,
+    "visits active": wire.ActiveAnswer,
+    "visits show": wire.VisitorAnswer,
+    "visits cleanup": wire.CleanupAnswer,
+    "visits erase": wire.EraseAnswer,
     "sweep": sweeping.Sums,
     "doctor": doctor.Diagnosis,
 }
@@ -34,8 +39,8 @@ TOP: Final = f"""\
 
 # The command line
 
-`sojourn` comes with the extra `server`: `pip install 'sojourn[server]'`. Its commands serve sessions, and look after a
-store of them while a server uses it, or without one.
+`sojourn` comes with the extra `server`: `pip install 'sojourn[server]'`. Its commands serve sessions and visits, and
+look after a store of them while a server uses it, or without one.
 
 - A store is named by `--store` or by the environment variable `SOJOURN_STORE`. Only `serve` creates a file; in
   PostgreSQL and Redis the first command that opens a store makes it where the URL says, so mind `schema=` and
@@ -43,6 +48,7 @@ store of them while a server uses it, or without one.
 - Tables are for people, and cut what does not fit; ids are never cut. `--json` prints one JSON document whose keys stay
   (new ones may come). Times are ISO 8601 in UTC.
 - No command ever prints a token. Where an id is expected a token may be given: only the public id in it is used.
+- No command prints a browser's own id, by which it acts for a visitor. It may be given where a visitor's is expected.
 - What ends a session here deletes its state and its records of collections: the store knows which spaces those are.
 
 ## Errors
@@ -63,6 +69,7 @@ NAMES: Final[Mapping[object, str]] = {
     datetime: "time",
     type(None): "null",
     msgspec.Raw: "any JSON",
+    object: "any JSON",
 }
 
 
@@ -105,7 +112,7 @@ def section(app: App, path: str) -> str:
     shown = [f"## `{f'sojourn {path}'.strip()}`", f"```text\n{help_text(app, path)}\n```"]
     if path in DOCUMENTS:
         document = DOCUMENTS[path]
-        said = " ".join(str(inspect.getdoc(kind)) for kind in structs(document))
+        said = " ".join(str(inspect.getdoc(kind)) for kind in dict.fromkeys(structs(document)))
         shown += [fill(f"With `--json`: {said[0].lower()}{said[1:]}", 120), f"```text\n{outline(document)}\n```"]
     return "\n\n".join(shown) + "\n"
 
@@ -119,7 +126,7 @@ def outline(kind: Any, indent: str = "") -> str:  # noqa: ANN401  any annotation
             f'{deeper}"{each.encode_name}": {outline(each.type, deeper)}' for each in msgspec.structs.fields(kind)
         ]
         return "{\n" + ",\n".join(fields) + f"\n{indent}}}"
-    if get_origin(kind) is list:
+    if get_origin(kind) in {list, tuple}:
         return f"[{outline(arguments[0], indent)}]"
     if get_origin(kind) is dict:
         return f"{{{outline(arguments[0])}: {outline(arguments[1])}}}"

@@ -11,9 +11,11 @@ from tools.pages.attributes import attributes
 __all__ = ["public", "render"]
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+Defined: TypeAlias = Function | ast.ClassDef
 
 SOURCE = "src/sojourn"
 ERRORS = "sojourn.errors"
+MODULES = ("telemetry",)  # offered as they are, by no package
 
 TOP = """\
 <!-- Made by `make pages` from the docstrings of {source}. -->
@@ -29,23 +31,25 @@ def public(root: Path) -> Iterator[str]:
     for file in sorted((root / SOURCE).glob("**/__init__.py")):
         if len(file.relative_to(root / SOURCE).parts) <= 2 and offered(parse(file)):  # noqa: PLR2004  folder and file
             yield ".".join(file.parent.relative_to(root / "src").parts)
+    yield from (f"sojourn.{name}" for name in MODULES if (root / SOURCE / f"{name}.py").exists())
 
 
 def render(root: Path, package: str) -> str:
     """Write the page of one package, its names in order; errors are left to their own page."""
     folder = root / "src" / package.replace(".", "/")
-    module = parse(folder / "__init__.py")
+    file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    module = parse(file)
     homes = {
         alias.name: str(node.module)
         for node in ast.walk(module)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    source = folder.relative_to(root).as_posix()
+    source = (folder if folder.is_dir() else file).relative_to(root).as_posix()
     page = [TOP.format(source=source, package=package, docstring=prose(ast.get_docstring(module)))]
     for name in offered(module) or []:
         home = homes.get(name, package)
-        if home == package and any(isinstance(node, Function) and node.name == name for node in module.body):
+        if home == package and any(isinstance(node, Defined) and node.name == name for node in module.body):
             page.extend(entry(name, module, "###"))
         elif home == package:
             page.extend(submodule(name, parse(folder / f"{name}.py")))
@@ -87,7 +91,7 @@ def entry(name: str, module: ast.Module, heading: str, prefix: str = "") -> Iter
         match node:
             case ast.ClassDef() if node.name == name:
                 yield from class_entry(node)
-            case ast.FunctionDef() | ast.AsyncFunctionDef() if node.name == name:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if node.name == name and not is_overload(node):
                 yield f"{code(signature(node))}\n{prose(ast.get_docstring(node))}\n"
     for attribute in attributes(module.body):
         if attribute.name == name:
@@ -96,7 +100,7 @@ def entry(name: str, module: ast.Module, heading: str, prefix: str = "") -> Iter
 
 def class_entry(node: ast.ClassDef) -> Iterator[str]:
     """Show a class: how it is made, its docstring, its documented attributes, its public methods and properties."""
-    functions = [child for child in node.body if isinstance(child, Function)]
+    functions = [child for child in node.body if isinstance(child, Function) and not is_overload(child)]
     made_by = [arguments(function) for function in functions if function.name == "__init__"]
     fields = ", ".join(ast.unparse(child) for child in node.body if isinstance(child, ast.AnnAssign))
     made = (made_by or [spaced(fields)])[0]
@@ -108,6 +112,11 @@ def class_entry(node: ast.ClassDef) -> Iterator[str]:
         if not function.name.startswith("_"):
             yield f"#### `{node.name}.{function.name}`\n"
             yield f"{code(signature(function))}\n{prose(ast.get_docstring(function))}\n"
+
+
+def is_overload(function: Function) -> bool:
+    """Say whether this only tells type checkers of one more way to call what comes after."""
+    return any(isinstance(decorator, ast.Name) and decorator.id == "overload" for decorator in function.decorator_list)
 
 
 def signature(function: Function) -> str:

@@ -24,9 +24,10 @@ JsonOption: TypeAlias = Annotated[
 ]
 # Ids and tokens are random, and one in 64 begins with a hyphen.
 _ID: Final = Parameter(allow_leading_hyphen=True)
+VisitorArgument: TypeAlias = Annotated[str, Parameter(name="ID", help="Id of the visitor."), _ID]
 
 _HELP: Final = """\
-Serve sessions, and look after a store of them.
+Serve sessions and visits, and look after a store of them.
 
 Commands that ask for a store take it from --store or from the environment
 variable SOJOURN_STORE.
@@ -35,6 +36,7 @@ For example:
 
     sojourn serve shop:app
     sojourn sessions list --store sqlite:///app.db
+    sojourn visits active --store sqlite:///app.db
 """
 
 
@@ -50,11 +52,18 @@ def program() -> App:
         suppress_keyboard_interrupt=False,
     )
     sessions = App(name="sessions", help="Look at the live sessions, and end them.")
+    visits = App(name="visits", help="See who is here and what they did, and delete what is kept of them.")
     app.command(serve, usage="Usage: sojourn serve [OPTIONS] [APP]")
     app.command(sessions)
     sessions.command(list_sessions, name="list")
     sessions.command(show)
     sessions.command(revoke, usage="Usage: sojourn sessions revoke [OPTIONS] [ID]")
+    app.command(visits)
+    visits.command(active)
+    visits.command(show_visitor, name="show")
+    visits.command(cleanup)
+    visits.command(export)
+    visits.command(erase)
     app.command(sweep)
     app.command(doctor)
     return app
@@ -85,8 +94,9 @@ def _misunderstood(error: CycloptsError) -> InvalidError:
     match error:
         case MissingArgumentError():
             return InvalidError(name, "it is missing; see --help")
-        case CoercionError(token=token) if token is not None:
-            return InvalidError(name, f"{token.value[:32]!r} is not a whole number")
+        case CoercionError(token=token, target_type=kind) if token is not None:
+            number = "number" if kind is float else "whole number"
+            return InvalidError(name, f"{token.value[:32]!r} is not a {number}")
         case UnusedCliTokensError(unused_tokens=unused) if unused:
             return InvalidError(name, f"{unused[0]!r} is not expected here; see --help")
         case _:
@@ -109,11 +119,11 @@ def serve(
         Parameter(negative="", show_default=False, help="With --store: let the cookie travel over plain HTTP."),
     ] = False,
 ) -> None:
-    """Serve an application, or the sessions of a store, over HTTP.
+    """Serve an application, or a store's sessions and visits, over HTTP.
 
     APP is a sojourn.server.App, or any other ASGI application, in a module that
-    can be imported from the current folder. With --store alone sessions are
-    served and nothing else; a SQLite file is created if there is none.
+    can be imported from the current folder. With --store alone sessions and visits
+    are served and nothing else; a SQLite file is created if there is none.
 
     For example:
 
@@ -215,6 +225,146 @@ def revoke(  # noqa: PLR0913  each is an option
     from sojourn.cli import sessions  # noqa: PLC0415  see the module's docstring
 
     sessions.revoke(store, session_id, subject=subject, keep=keep, everything=everything, yes=yes, as_json=json)
+
+
+async def active(
+    *,
+    minutes: Annotated[float | None, Parameter(help="Those who were active within so many minutes.")] = None,
+    limit: Annotated[int, Parameter(help=f"How many at most, up to {limits.PAGE_MAX}.")] = limits.PAGE,
+    after: Annotated[str | None, Parameter(help="Go on behind a page, by what stands below it.")] = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the visitors who are here, those active last first.
+
+    Here is who has not left and was active within what the application says, by
+    default 15 minutes. An id in the list is no credential: nobody can act for a
+    visitor by it.
+
+    For example:
+
+        sojourn visits active
+        sojourn visits active --minutes 5 --json
+
+    Raises:
+        InvalidError: a value is out of form, or there is no such store.
+        LimitError: the limit is beyond what is allowed.
+        UnavailableError: the store cannot be reached.
+    """
+    from sojourn.cli import visits  # noqa: PLC0415  see the module's docstring
+
+    await visits.list_active(store, minutes=minutes, limit=limit, after=after, as_json=json)
+
+
+async def show_visitor(
+    visitor_id: VisitorArgument,
+    /,
+    *,
+    limit: Annotated[
+        int, Parameter(help=f"How many visits, and how many actions, at most, up to {limits.PAGE_MAX}.")
+    ] = 10,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one visitor: since when it is known, its last visits, its last actions.
+
+    ID is the one under which it is listed, or the browser's own.
+
+    For example:
+
+        sojourn visits show 7d4a0e6c5b1f92388e60c1d2a4f5b697
+        sojourn visits show 7d4a0e6c5b1f92388e60c1d2a4f5b697 --limit 100 --json
+
+    Raises:
+        InvalidError: a value is out of form, or there is no such store.
+        LimitError: the id is too long, or the limit beyond what is allowed.
+        VisitorUnknownError: there is no such visitor.
+        UnavailableError: the store cannot be reached.
+    """
+    from sojourn.cli import visits  # noqa: PLC0415  see the module's docstring
+
+    await visits.show(store, visitor_id, limit=limit, as_json=json)
+
+
+def cleanup(
+    *,
+    days: Annotated[
+        float | None, Parameter(help=f"Days without activity; {limits.VISIT_CLEANUP_AGE.days} if not given.")
+    ] = None,
+    dry_run: Annotated[bool, Parameter(negative="", show_default=False, help="Count them, and delete nobody.")] = False,
+    yes: Annotated[bool, Parameter(negative="", show_default=False, help="Do not ask.")] = False,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Delete the visitors who have stayed away for long, with all that is kept.
+
+    It says how many they are, and asks first. It goes in small steps, beside a
+    server that runs, and spares who comes back meanwhile. Interrupted, it goes on
+    when it is called again.
+
+    For example:
+
+        sojourn visits cleanup --days 14 --dry-run
+        sojourn visits cleanup --days 14 --yes
+
+    Raises:
+        InvalidError: the days are not above 0, the question was not answered by yes, or there is no such store.
+        UnavailableError: the store cannot be reached; some may have been deleted.
+        CommitUnknownError: an answer was lost; some may have been deleted.
+    """
+    from sojourn.cli import visits  # noqa: PLC0415  see the module's docstring
+
+    visits.cleanup(store, days=days, dry_run=dry_run, yes=yes, as_json=json)
+
+
+async def export(visitor_id: VisitorArgument, /, *, store: StoreOption = None) -> None:
+    """Print all that is kept of one visitor, as one JSON document.
+
+    It has the visitor, its visits and its actions, the oldest first. ID is the one
+    under which the visitor is listed, or the browser's own.
+
+    For example:
+
+        sojourn visits export 7d4a0e6c5b1f92388e60c1d2a4f5b697 > visitor.json
+
+    Raises:
+        InvalidError: the id is out of form, or there is no such store.
+        LimitError: the id is too long.
+        VisitorUnknownError: there is no such visitor.
+        UnavailableError: the store cannot be reached.
+    """
+    from sojourn.cli import visits  # noqa: PLC0415  see the module's docstring
+
+    await visits.export(store, visitor_id)
+
+
+def erase(
+    visitor_id: VisitorArgument,
+    /,
+    *,
+    yes: Annotated[bool, Parameter(negative="", show_default=False, help="Do not ask.")] = False,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Delete all that is kept of one visitor, for good; asks first.
+
+    ID is the one under which the visitor is listed, or the browser's own. A
+    browser that still has its id makes the visitor known anew when it comes back.
+
+    For example:
+
+        sojourn visits erase 7d4a0e6c5b1f92388e60c1d2a4f5b697
+
+    Raises:
+        InvalidError: the id is out of form, the question was not answered by yes, or there is no such store.
+        LimitError: the id is too long.
+        VisitorUnknownError: there is no such visitor.
+        UnavailableError: the store cannot be reached; some may have been deleted.
+        CommitUnknownError: an answer was lost; some may have been deleted.
+    """
+    from sojourn.cli import visits  # noqa: PLC0415  see the module's docstring
+
+    visits.erase(store, visitor_id, yes=yes, as_json=json)
 
 
 async def sweep(*, store: StoreOption = None, json: JsonOption = False) -> None:

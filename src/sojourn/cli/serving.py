@@ -16,12 +16,13 @@ from sojourn.cli.stores import named
 from sojourn.errors import InvalidError
 from sojourn.server import App
 from sojourn.server import serve as serve_on
+from sojourn.visits import Visits
 
 __all__ = ["serve"]
 
 
 def serve(target: str | None, url: str | None, *, dev: bool, host: str, port: int) -> None:
-    """Serve an application, or the sessions of a store, until it is asked to stop; print the URL once it listens.
+    """Serve an application, or the sessions and visits of a store, until asked to stop; print the URL once it listens.
 
     Raises:
         InvalidError: there is no such application, it is none, the store cannot be used, or the port is taken.
@@ -31,7 +32,7 @@ def serve(target: str | None, url: str | None, *, dev: bool, host: str, port: in
     if not host:
         raise InvalidError("host", "it is empty; 127.0.0.1 is this machine alone, 0.0.0.0 every network it is in")
     if target is None:
-        app, what = _of_store(url or os.environ.get("SOJOURN_STORE"), dev=dev), "sessions"
+        app, what = _of_store(url or os.environ.get("SOJOURN_STORE"), dev=dev), "sessions and visits"
     elif url is not None or dev:
         option = "dev" if url is None else "store"
         raise InvalidError(option, "an application says this itself, as in App(store, dev=True); leave it out")
@@ -44,7 +45,8 @@ def _of_store(url: str | None, *, dev: bool) -> App:
     if not url:
         raise InvalidError("APP", "name an application as module:name, or a store with --store sqlite:///app.db")
     asyncio.run(_try(url))
-    return App(named(url), dev=dev)
+    store = named(url)
+    return App(store, visits=Visits(store), dev=dev)
 
 
 async def _try(url: str) -> None:

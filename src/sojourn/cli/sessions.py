@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -13,6 +12,7 @@ import msgspec
 from sojourn import limits
 from sojourn.cli import output
 from sojourn.cli.output import Column
+from sojourn.cli.question import confirm
 from sojourn.cli.stores import existing, session_id_of, shown
 from sojourn.errors import (
     CorruptError,
@@ -155,7 +155,7 @@ def revoke(  # noqa: PLR0913  as many as there are options
     session_id = None if given is None else session_id_of("ID", given)
     kept = None if keep is None else session_id_of("keep", keep)
     if everything and not yes:
-        _confirm(url)  # outside of the loop, under which Ctrl-C would not end the wait for an answer
+        confirm("everything", f"End every session in {shown(url or '')}?")
 
     async def end(store: Store) -> int:
         sessions = Sessions(store)
@@ -184,26 +184,6 @@ async def _end_one(sessions: Sessions, session_id: SessionId) -> int:
         if isinstance(error, SessionUnknownError):
             raise error
     return int(alive)
-
-
-def _confirm(url: str | None) -> None:
-    """Ask whether every session shall be ended.
-
-    Raises:
-        InvalidError: the answer was not yes, or there is nobody to ask.
-    """
-    if not sys.stdin.isatty():
-        raise InvalidError("everything", "there is no terminal to ask at; add --yes if you mean it")
-    sys.stderr.write(f"End every session in {shown(url or '')}? [y/N] ")
-    sys.stderr.flush()
-    answer = ""
-    try:
-        answer = sys.stdin.readline()
-    finally:
-        if not answer:  # Ctrl-C and Ctrl-D leave the cursor behind the question
-            sys.stderr.write("\n")
-    if answer.strip().lower() not in {"y", "yes"}:
-        raise InvalidError("everything", "the answer was not yes; nothing was revoked")
 
 
 async def _ended(store: Store, session_id: SessionId) -> SessionInvalidError:

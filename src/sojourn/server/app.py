@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from sojourn import limits
 from sojourn.errors import (
     CallTimeoutError,
     InvalidError,
+    LimitError,
     MethodRefusedError,
     RateLimitedError,
     RouteUnknownError,
@@ -31,12 +32,17 @@ from sojourn.errors import (
 from sojourn.functions import Functions
 from sojourn.kernel import Store
 from sojourn.kernel.sweep import sweep_forever
+from sojourn.server.authority import Admin, Authenticate, Authority
 from sojourn.server.exchange import Answer, DisconnectedError, Receive, Request, Scope, Send, json_answer, request_of
 from sojourn.server.gate import Gate
+from sojourn.server.metrics import Metrics
+from sojourn.server.operators import OperatorRoutes
 from sojourn.server.rate import Budget
 from sojourn.server.routes import Route, Routes
 from sojourn.server.transport import Transport
+from sojourn.server.visitors import VisitorRoutes
 from sojourn.sessions import Sessions
+from sojourn.visits import Judge, Visits
 from sojourn.wire import FailureAnswer, failure_of, status_of
 
 __all__ = ["App"]
@@ -44,7 +50,6 @@ __all__ = ["App"]
 _log = logging.getLogger(__name__)
 
 _ALWAYS: Final = (
-    (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
@@ -58,11 +63,15 @@ class App:
     `origins` are those whose pages may ask, besides the server's own under a loopback name. `dev` lets the
     session's cookie travel over plain HTTP. `browser_storage` also takes tokens from a header, for pages that keep
     them in the browser's storage, where any script of the page can read them. `pages` is a folder of files to serve
-    besides. `calls_per_minute` and `sessions_per_minute` bound one client address over all processes.
+    besides. `calls_per_minute`, `sessions_per_minute` and `visitors_per_minute` bound one client address over all
+    processes.
+
+    With `visits` pages can tell who is here, except whom `judge` filters, and the daily cleanup runs beside. `admin`
+    says who is an operator; without it nobody is. `authenticate` tells a subject by other means than a session.
 
     Raises:
-        InvalidError: the functions' sessions are kept in another store, an origin is out of form, or there is no such
-            folder of pages.
+        InvalidError: functions, sessions and visits are kept in different stores, an origin is out of form, or there is
+            no such folder of pages.
     """
 
     def __init__(  # noqa: PLR0913  each is one independent setting
@@ -71,12 +80,17 @@ class App:
         *,
         functions: Functions | None = None,
         sessions: Sessions | None = None,
+        visits: Visits | None = None,
+        judge: Judge | None = None,
+        admin: Admin | None = None,
+        authenticate: Authenticate | None = None,
         origins: Iterable[str] = (),
         dev: bool = False,
         browser_storage: bool = False,
         pages: Path | None = None,
         calls_per_minute: int = limits.RATE_CALLS,
         sessions_per_minute: int = limits.RATE_SESSIONS,
+        visitors_per_minute: int = limits.RATE_VISITORS,
     ) -> None:
         if functions is not None and sessions is not None and functions.sessions is not sessions:
             raise InvalidError("sessions", "they are not those of the functions; give one of the two")
@@ -84,17 +98,32 @@ class App:
         self.sessions = functions.sessions if functions is not None else sessions or Sessions(store)
         if self.sessions.store is not store:
             raise InvalidError("sessions", "they are kept in another store")
+        self.visits = visits
+        if visits is not None and visits.store is not store:
+            raise InvalidError("visits", "they are kept in another store")
         bound = None if functions is None else functions.bind(store)
         self._gate = Gate(origins)
         self._transport = Transport(dev=dev, browser_storage=browser_storage)
         self._calls = Budget(store, "calls", calls_per_minute)
         begins = Budget(store, "sessions", sessions_per_minute)
-        self._routes = Routes(store, self.sessions, bound, self._transport, begins).table
+        authority = Authority(admin, authenticate)
+        self._routes = Routes(store, self.sessions, bound, authority, self._transport, begins).table
+        self._guarded: dict[str, Callable[[Request], Awaitable[bool]]] = {}
+        self._add(authority, judge or Judge(), visitors_per_minute)
         self._client = StaticFiles(directory=_CLIENT, check_dir=False)
         if pages is not None and not pages.is_dir():
             raise InvalidError("pages", f"there is no folder {pages}")
         self._pages = None if pages is None else StaticFiles(directory=pages, html=True)
         self._background: list[asyncio.Task[None]] = []
+
+    def _add(self, authority: Authority, judge: Judge, visitors_per_minute: int) -> None:
+        """Add what concerns visitors and operators."""
+        self._routes["/metrics"] = {"GET": Metrics(self.store, judge).show}
+        self._guarded["/metrics"] = authority.may_measure
+        if self.visits is not None:
+            operator = OperatorRoutes(self.visits).table
+            self._routes |= VisitorRoutes(self.visits, judge, visitors_per_minute).table | operator
+            self._guarded |= dict.fromkeys(operator, authority.is_operator)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -107,7 +136,7 @@ class App:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        route = self._routes.get(path)
+        route = await self._seen(path, scope, receive)
         if route is None and scope["method"] in {"GET", "HEAD"}:
             files = self._client if path == "/sojourn.js" else self._pages
             if files is not None and await _file(files, scope, receive, send):
@@ -116,9 +145,21 @@ class App:
             answer = await self._answer(scope, receive, route)
         except DisconnectedError:
             return
-        await send({"type": "http.response.start", "status": answer.status, "headers": [*_ALWAYS, *answer.headers]})
+        headers = [(b"content-type", answer.kind), *_ALWAYS, *answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
         return
+
+    async def _seen(self, path: str, scope: Scope, receive: Receive) -> dict[str, Route] | None:
+        """Return what is at the path for this caller: for who may not ask it, there is nothing."""
+        methods = self._routes.get(path)
+        may_ask = self._guarded.get(path)
+        if methods is None or may_ask is None:
+            return methods
+        try:
+            return methods if await may_ask(request_of(scope, receive)) else None
+        except LimitError:  # too long headers, as will be said
+            return None
 
     async def _answer(self, scope: Scope, receive: Receive, methods: dict[str, Route] | None) -> Answer:
         """Let the request pass the gate, run its route, and make an answer of whatever comes of it."""
@@ -155,6 +196,7 @@ class App:
                 self._background = [
                     asyncio.create_task(sweep_forever(self.store, limits.SWEEP_EVERY)),
                     asyncio.create_task(self._sweep_sessions()),
+                    *([] if self.visits is None else [asyncio.create_task(self.visits.run())]),
                 ]
                 await send({"type": "lifespan.startup.complete"})
             else:

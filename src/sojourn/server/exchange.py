@@ -18,6 +18,7 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON: Final = b"application/json"
+_TEXT: Final = b"text/plain"
 # A string that never ends is one too: looked for anew at each of its quotes, it would cost its length squared.
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -29,7 +30,7 @@ class DisconnectedError(Exception):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request without its body. Header names are lower case; of a header given twice the last counts.
+    """A request without its body. Header names are lower case; one given twice has both values, a comma between.
 
     `handed_out` gathers headers that go with the answer whatever it is: a new token must arrive even with a failure.
     """
@@ -49,11 +50,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A status, a body of JSON, and headers beside those that every answer has."""
+    """A status, a body, mostly of JSON, and headers beside those that every answer has."""
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    kind: bytes = _JSON
 
 
 def json_answer(value: object, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
@@ -75,12 +77,21 @@ def request_of(scope: Scope, receive: Receive) -> Request:
     return Request(
         scope["method"],
         scope["path"],
-        dict(pairs),
+        _joined(pairs),
         scope.get("scheme", "http"),
         client[0] if client else "",
         receive,
         [],
     )
+
+
+def _joined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    headers = dict(pairs)
+    if len(headers) < len(pairs):  # so that no one of them decides, where whoever else looks goes by the other
+        for name in headers:
+            separator = b"; " if name == b"cookie" else b", "
+            headers[name] = separator.join(value for given, value in pairs if given == name)
+    return headers
 
 
 async def read_body(request: Request) -> bytes:
@@ -111,15 +122,15 @@ async def read_body(request: Request) -> bytes:
             return b"".join(parts)
 
 
-async def read_json(request: Request, decoder: msgspec.json.Decoder[Any]) -> Any:  # noqa: ANN401  what the decoder gives
-    """Read the body as JSON of the decoder's type.
+async def read_json(request: Request, decoder: msgspec.json.Decoder[Any], *, as_text: bool = False) -> Any:  # noqa: ANN401  what the decoder gives
+    """Read the body as JSON of the decoder's type; `as_text` takes it also where it calls itself text, as beacons do.
 
     Raises:
         InvalidError: it is not JSON, not of that type, or nested too deeply.
         LimitError: it is too long.
     """
     kind = (request.headers.get(b"content-type") or b"").split(b";")[0].strip().lower()
-    if kind != _JSON:
+    if kind != _JSON and not (as_text and kind == _TEXT):
         raise InvalidError("Content-Type", "send application/json")
     body = await read_body(request)
     check_depth(body)

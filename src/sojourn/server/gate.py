@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from sojourn.errors import InvalidError, OriginRefusedError
 from sojourn.server.exchange import Request
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "LOOPBACK", "is_loopback"]
 
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -34,7 +34,7 @@ class Gate:
             OriginRefusedError: its host name or its origin is none of this server's.
         """
         host = request.header(b"host") or ""
-        if host not in self._hosts and not _is_loopback(host):
+        if host not in self._hosts and not is_loopback(host):
             raise OriginRefusedError("this host name is not one of the server's; add its origin to origins=")
         if request.method in _SAFE:
             return
@@ -77,9 +77,10 @@ class Gate:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether this `Host`, perhaps with a port, names the machine that it is asked on."""
     try:
-        return urlsplit(f"//{host}").hostname in _LOOPBACK
+        return urlsplit(f"//{host}").hostname in LOOPBACK
     except ValueError:
         return False
 

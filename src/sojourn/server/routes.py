@@ -13,8 +13,9 @@ from sojourn.errors import (
     SessionUnknownError,
     UnavailableError,
 )
-from sojourn.functions import Bound, Call, Kind, Presented
+from sojourn.functions import Bound, Call, Caller, Kind, Presented
 from sojourn.kernel import Reads, Store
+from sojourn.server.authority import Authority
 from sojourn.server.exchange import Answer, Request, json_answer, read_json
 from sojourn.server.rate import Budget
 from sojourn.server.transport import Transport
@@ -35,11 +36,18 @@ class Routes:
     """What the server answers, over one store."""
 
     def __init__(
-        self, store: Store, sessions: Sessions, bound: Bound | None, transport: Transport, begins: Budget
+        self,
+        store: Store,
+        sessions: Sessions,
+        bound: Bound | None,
+        authority: Authority,
+        transport: Transport,
+        begins: Budget,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._bound = bound
+        self._authority = authority
         self._transport = transport
         self._begins = begins
         self.table: dict[str, dict[str, Route]] = {
@@ -86,13 +94,16 @@ class Routes:
             raise InvalidError("kind", f"it is one of {', '.join(sorted(_KINDS))}")
         if self._bound is None:
             raise FunctionUnknownError("this server has no functions")
-        function = self._bound.public(Kind(asked.kind), asked.function)
+        caller = await self._authority.caller(request)
+        function = self._bound.public(Kind(asked.kind), asked.function, is_operator=caller.is_operator)
         session = await self._session(request)
         if function.kind is not Kind.QUERY and not session.is_stored:
             await self._begins.spend(request.client)  # a client-minted session begins with its first write
+        if caller.subject is None:
+            caller = Caller(session.subject, caller.is_operator)
         presented = Presented(self._transport.token(request) or "")
         try:
-            call = Call(function, session, bytes(asked.arguments), asked.request_id, presented)
+            call = Call(function, session, bytes(asked.arguments), asked.request_id, presented, caller=caller)
             return Answer(200, b'{"result":%s}' % await self._bound.answer(call))
         finally:
             if presented.issued is not None:

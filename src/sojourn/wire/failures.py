@@ -18,6 +18,7 @@ from sojourn.errors import (
     InvalidError,
     LimitError,
     MethodRefusedError,
+    MissingExtraError,
     OriginRefusedError,
     RateLimitedError,
     RefusedError,
@@ -25,6 +26,7 @@ from sojourn.errors import (
     SessionInvalidError,
     SojournError,
     UnavailableError,
+    VisitorUnknownError,
 )
 
 __all__ = ["Failure", "FailureAnswer", "failure_of", "status_of"]
@@ -53,6 +55,7 @@ _STATUS: Final[tuple[tuple[type[SojournError], int], ...]] = (
     (SessionInvalidError, 401),
     (OriginRefusedError, 403),
     (FunctionUnknownError, 404),
+    (VisitorUnknownError, 404),
     (RouteUnknownError, 404),
     (MethodRefusedError, 405),
     (ConflictError, 409),
@@ -60,6 +63,7 @@ _STATUS: Final[tuple[tuple[type[SojournError], int], ...]] = (
     (ApplicationError, 422),
     (RateLimitedError, 429),
     (CapabilityError, 501),
+    (MissingExtraError, 501),
     (ClosedError, 503),
     (IncompatibleError, 503),
     (RefusedError, 400),
