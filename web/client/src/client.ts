@@ -9,10 +9,11 @@ import {
   isInvalidSession,
 } from "./identity.js";
 import { checkedId, randomId } from "./ids.js";
+import { encoded } from "./json.js";
 import { Queue } from "./queue.js";
 import { RETRY, type RetryOptions, abortable, isPassing, retrying } from "./retry.js";
 import { Slot, type StorageKind } from "./storage.js";
-import { type Answer, LOST, type Request, Transport, isObject } from "./transport.js";
+import { type Answer, LOST, type Request, Transport, isObject, notOurs } from "./transport.js";
 import type { AnyApi, CallOptions, Kind, MutationOptions, NameOf, ResultOf, Rest } from "./types.js";
 
 /** How a client is set up; everything may be left out. */
@@ -159,7 +160,7 @@ export class SojournClient<Api extends object = AnyApi> {
   async loadSession(options?: CallOptions): Promise<Session> {
     await this.#deliver("query", { method: "GET", path: "/session" }, options);
     const session = this.session;
-    if (!session) throw noAnswer();
+    if (!session) throw notOurs();
     return session;
   }
 
@@ -215,7 +216,7 @@ export class SojournClient<Api extends object = AnyApi> {
 
   async #result<Result>(kind: Kind, request: Request, options?: CallOptions, requestId?: string): Promise<Result> {
     const { body } = await this.#deliver(kind, request, options, requestId);
-    if (!isObject(body) || !("result" in body)) throw noAnswer();
+    if (!isObject(body) || !("result" in body)) throw notOurs();
     return body["result"] as Result;
   }
 
@@ -282,14 +283,12 @@ export class SojournClient<Api extends object = AnyApi> {
 /** The body of a call. The session is never an argument, so what a caller calls so is left out. */
 function encode(kind: Kind, name: string, args: object | undefined, requestId?: string): string {
   const { sessionId: _, session_id: __, ...rest } = (args ?? {}) as Record<string, unknown>;
-  return JSON.stringify(
-    { kind, function: name, ...(Object.keys(rest).length ? { arguments: rest } : {}), request_id: requestId },
-    (key, value: unknown) => {
-      // JSON.stringify would silently make null of it.
-      if (typeof value === "number" && !Number.isFinite(value)) throw invalid(key, "a number is finite");
-      return value;
-    },
-  );
+  return encoded({
+    kind,
+    function: name,
+    ...(Object.keys(rest).length ? { arguments: rest } : {}),
+    request_id: requestId,
+  });
 }
 
 /** What an error means to the one who called. */
@@ -306,12 +305,4 @@ function seenBy(kind: Kind, error: SojournError, isDoubtful: boolean, requestId:
     { ...error, written, retry: isOnce ? "never" : retry, requestId },
     error.cause,
   );
-}
-
-function noAnswer(): SojournError {
-  return new SojournError("the answer is not one of a sojourn server", {
-    code: "answer_invalid",
-    retry: "never",
-    written: "perhaps",
-  });
 }

@@ -8,25 +8,35 @@ export interface StorageLike {
   removeItem?(key: string): void;
 }
 
-/** Where the session is kept. */
+/** Where something is kept: by the server in its cookie, or in a storage. */
 export type StorageKind = "cookie" | "session" | "local" | StorageLike;
 
 /**
  * One value of a storage. The storage is read each time, so that all who share it agree.
  *
- * Where a storage is there but refuses (blocked by the user, or full), the value is kept in memory instead: the session
- * then ends with the page, and the page works.
+ * Where a storage is there but refuses (blocked by the user, or full), the value is kept in memory instead: it then ends
+ * with the page, and the page works.
  */
 export class Slot {
   readonly #storage: StorageLike | undefined;
   readonly #key: string;
+  readonly #isValid: (text: string) => boolean;
   #held: string | undefined;
   #isGiven: boolean;
 
-  /** `given` counts in place of what is stored, which stays as it is, until something is written. */
-  constructor(kind: Exclude<StorageKind, "cookie">, key: string, given: string | undefined) {
+  /**
+   * `given` counts in place of what is stored, which stays as it is, until something is written. What is stored and not
+   * `isValid` counts as nothing.
+   */
+  constructor(
+    kind: Exclude<StorageKind, "cookie">,
+    key: string,
+    given?: string,
+    isValid: (text: string) => boolean = isId,
+  ) {
     this.#storage = found(kind);
     this.#key = key;
+    this.#isValid = isValid;
     this.#held = given;
     this.#isGiven = given !== undefined;
   }
@@ -40,7 +50,7 @@ export class Slot {
     if (this.#held !== undefined) return this.#held;
     try {
       const stored = this.#storage?.getItem(this.#key);
-      return isId(stored) ? stored : undefined;
+      return typeof stored === "string" && this.#isValid(stored) ? stored : undefined;
     } catch {
       return undefined;
     }

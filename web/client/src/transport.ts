@@ -88,6 +88,15 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
+/** The error of a success that lacks what a sojourn server would have said. */
+export function notOurs(): SojournError {
+  return new SojournError("the answer is not one of a sojourn server", {
+    code: "answer_invalid",
+    retry: "never",
+    written: "perhaps",
+  });
+}
+
 /** The error of an answer that is not a success, or not from a sojourn server. */
 function refusal(response: Response, error: unknown): SojournError {
   const { status } = response;

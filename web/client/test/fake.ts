@@ -21,7 +21,7 @@ interface Kept {
   readonly results: Map<string, unknown>;
 }
 
-type Fault = (answer: () => Response, signal: AbortSignal) => Response | Promise<Response>;
+export type Fault = (answer: () => Response, signal: AbortSignal) => Response | Promise<Response>;
 
 const GRACE_MS = 10_000;
 

@@ -1,7 +1,16 @@
 // Proved by the compiler: `tsc` reads these lines too, and an unneeded @ts-expect-error is an error.
 import { expect, expectTypeOf, test } from "vitest";
 
-import { type Action, type Mutation, type Query, type Session, SojournClient } from "../src/index.js";
+import {
+  type Action,
+  type Consent,
+  type Mutation,
+  type Query,
+  type Room,
+  type Session,
+  SojournClient,
+  SojournTracker,
+} from "../src/index.js";
 import { FakeServer, freshBrowser } from "./fake.js";
 
 freshBrowser();
@@ -64,4 +73,27 @@ test("results have their types, and those of unknown functions have none", () =>
   expectTypeOf(any.query("cart", { limit: 5 })).resolves.toBeUnknown();
   expectTypeOf(any.mutation("add_item", undefined, { requestId: "1" })).resolves.toBeUnknown();
   expectTypeOf(any.session).toEqualTypeOf<Session | undefined>();
+});
+
+test("a tracker's calls have their types, and wrong ones are errors to the type checker", () => {
+  const tracker = new SojournTracker({ ssr: true, storage: "session", consent: "required" });
+  expectTypeOf(tracker.visitorId).toEqualTypeOf<string | undefined>();
+  expectTypeOf(tracker.consent("granted")).toEqualTypeOf<Consent>();
+  expectTypeOf(tracker.room("lobby", { data: [1], intervalMs: 5_000 })).toEqualTypeOf<Room>();
+  expectTypeOf(tracker.track("add", { resourceId: "book", metadata: { price: 3 } })).toBeVoid();
+  const calls = () => [
+    // @ts-expect-error an action has a name
+    tracker.track(),
+    // @ts-expect-error metadata is an object
+    tracker.track("add", { metadata: 3 }),
+    // @ts-expect-error there is no such option
+    tracker.track("add", { resource: "book" }),
+    // @ts-expect-error there is no such state
+    tracker.consent("maybe"),
+    // @ts-expect-error a cookie is the server's; it keeps no visitor
+    new SojournTracker({ storage: "cookie" }),
+    // @ts-expect-error what the tracker does with it is none of the page's business
+    tracker.room("lobby").exit(),
+  ];
+  expect(calls).toBeTypeOf("function");
 });
