@@ -13,12 +13,14 @@ import msgspec
 
 import sojourn
 from examples.shop.model import PRODUCTS, Basket, Product, Shelf
-from sojourn import ActionCtx, ApplicationError, Functions, MutationCtx, QueryCtx, SessionId, Sessions
+from sojourn import ActionCtx, ApplicationError, Functions, MutationCtx, QueryCtx, SessionId, Sessions, Visits
 from sojourn.server import App
+from sojourn.visits import visitor_of
 
 store = sojourn.open(os.environ.get("SHOP_STORE", "sqlite:///.run/shop.db"))
 sessions = Sessions(store)
 functions = Functions(sessions)
+visits = Visits(store)  # who is here, and what they did: the page has one tag for it, <script data-track>
 baskets = functions.collection("baskets", Basket, by=SessionId)  # one for each session: it lives and ends with it
 shelves = functions.collection("shelves", Shelf, by=str)  # one for each product, shared by all sessions
 
@@ -31,6 +33,14 @@ class View(msgspec.Struct, frozen=True):
     basket: Basket
     products: dict[str, Product]
     left: dict[str, int]
+
+
+class Deed(msgspec.Struct, frozen=True):
+    """One thing that a visitor did, for that visitor to see."""
+
+    action: str
+    sku: str | None
+    at: datetime
 
 
 async def shelf_of(ctx: QueryCtx | MutationCtx, sku: str) -> Shelf:
@@ -99,6 +109,25 @@ async def sign_out_everywhere(ctx: ActionCtx, _: SessionId) -> int:
     return await sessions.revoke_all(ctx.session.subject)
 
 
+@functions.query
+async def here(_: QueryCtx, __: SessionId) -> int:
+    """Tell how many are here now, and nothing of who they are."""
+    return await visits.count_active()
+
+
+@functions.query
+async def log(_: QueryCtx, __: SessionId, *, visitor: str, limit: int = 6) -> list[Deed]:
+    """Tell a visitor what was noted of it, the last first. Only its browser knows this id; what is kept is a hash."""
+    deeds = await visits.actions(visitor_of(visitor), limit=limit, newest_first=True)
+    return [Deed(deed.action, deed.resource_id, deed.occurred_at) for deed in deeds.items]
+
+
+@functions.action
+async def forget(_: ActionCtx, __: SessionId, *, visitor: str) -> int:
+    """Erase all that was noted of a visitor, and tell how many records that were."""
+    return await visits.erase(visitor_of(visitor))
+
+
 @functions.action
 async def kill_server(_: ActionCtx, __: SessionId) -> None:
     """End this process as a power cut would: no answer, no clean-up. Only pages on this very machine can ask for it."""
@@ -106,4 +135,4 @@ async def kill_server(_: ActionCtx, __: SessionId) -> None:
 
 
 # Without `origins` the server answers to this machine only; `dev` lets the cookie travel over plain HTTP.
-app = App(store, functions=functions, dev=True, pages=Path(__file__).parent / "pages")
+app = App(store, functions=functions, visits=visits, dev=True, pages=Path(__file__).parent / "pages")

@@ -8,6 +8,7 @@ from pathlib import Path
 import sojourn
 from sojourn import errors, limits
 from sojourn.server import App
+from sojourn.visits import Visits
 from sojourn.wire import failure_of, status_of
 from tools.pages.errors import tree
 
@@ -66,9 +67,9 @@ def test_limits_are_documented() -> None:
 
 def test_routes_have_a_heading() -> None:
     """Proves that the page of the wire has each route of the server, by its method, and no other."""
-    routes = {
-        f"{method} {path}" for path, methods in App(sojourn.open("memory:"))._routes.items() for method in methods
-    }
+    store = sojourn.open("memory:")
+    app = App(store, visits=Visits(store))
+    routes = {f"{method} {path}" for path, methods in app._routes.items() for method in methods}
     headings = re.findall(r"^### `([A-Z]+ /\S*)`$", page("wire.md"), re.MULTILINE)
     assert sorted(headings) == sorted({*routes, "GET /sojourn.js"})
 

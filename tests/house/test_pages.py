@@ -117,3 +117,35 @@ def test_a_package_is_shown_by_its_docstrings(tmp_path: Path) -> None:
     assert "#### `Cart.add`\n\n```py\nasync def add(sku: str) -> None\n```\n\nPut one thing in.\n" in page
     assert "Raises:\n\n- `LimitError`: the cart\n  is full.\n" in page
     assert "### `Sku`\n\n```py\nSku = str\n```\n\nWhat a thing is ordered by.\n" in page
+
+
+def test_a_module_that_stands_alone_has_a_page_and_an_overload_has_none(tmp_path: Path) -> None:
+    """Proves that what no package offers is shown too, and a method once, however many ways there are to call it."""
+    (tmp_path / "src" / "sojourn").mkdir(parents=True)
+    (tmp_path / "src" / "sojourn" / "telemetry.py").write_text(
+        '''"""Traces."""
+from typing import overload
+
+__all__ = ["Trace"]
+
+
+class Trace:
+    """Traces one thing."""
+
+    @overload
+    def end(self) -> None: ...
+
+    @overload
+    def end(self, at: int) -> int: ...
+
+    def end(self, at=None):
+        """End it."""
+''',
+        encoding="utf-8",
+    )
+    assert list(packages.public(tmp_path)) == ["sojourn.telemetry"]
+    page = packages.render(tmp_path, "sojourn.telemetry")
+    assert "# sojourn.telemetry\n\nTraces.\n" in page
+    assert page.count("#### `Trace.end`") == 1
+    assert "def end(at=None)" in page
+    assert "End it.\n" in page

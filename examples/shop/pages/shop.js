@@ -2,6 +2,7 @@
 
 // The page never gives up: a call without an answer is sent again, a mutation under the request id it had.
 const client = new sojourn.SojournClient({ retry: { attempts: Infinity, firstMs: 100, longestMs: 500 } });
+const { tracker } = sojourn; // of the script's tag: it tells that this visitor is here
 const tabs = new BroadcastChannel("wayside");
 const money = new Intl.NumberFormat("en", { style: "currency", currency: "EUR" });
 const byId = (id) => document.getElementById(id);
@@ -143,7 +144,11 @@ function renderGoods(items) {
       made.querySelector(".about").textContent = product.about;
       made.querySelector(".price").textContent = money.format(product.cents / 100);
       made.querySelector("button .hidden").textContent = ` to the basket: ${product.name}`;
-      made.querySelector("button").onclick = () => attempt(() => write("add", { sku }));
+      made.querySelector("button").onclick = () =>
+        attempt(async () => {
+          tracker.track("add", { resourceId: sku });
+          await write("add", { sku });
+        });
     });
     const left = view.left[sku];
     good.querySelector(".left").textContent = left > 1 ? `${left} left` : left ? "the last one" : "gone until the hour";
@@ -218,11 +223,53 @@ function element(name, children) {
   return made;
 }
 
+// -- Who is here, and what was noted
+
+const DEEDS = {
+  page_view: () => "came to this page",
+  add: (sku) => `picked ${view.products[sku]?.name ?? "something"}`,
+  check_out: () => "checked out",
+};
+
+async function renderHere() {
+  const visitor = tracker.visitorId;
+  const [here, deeds] = await Promise.all([client.query("here"), visitor ? client.query("log", { visitor }) : []]);
+  byId("here").textContent = here === 1 ? "One visitor" : `${here} visitors`;
+  byId("deeds").replaceChildren(
+    ...deeds.map(({ action, sku, at }) => {
+      const time = element("time", [new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })]);
+      return element("li", [element("span", [`You ${DEEDS[action]?.(sku) ?? action}`]), time]);
+    }),
+  );
+  renderConsent();
+}
+
+function renderConsent() {
+  const isAllowed = tracker.consent() === "granted";
+  const isAsked = isAllowed || !(navigator.globalPrivacyControl || navigator.doNotTrack === "1"); // its word counts
+  byId("consent-text").textContent = isAllowed
+    ? "This shop notes what you do here, for you to see: for two weeks, and under an id that only this browser knows."
+    : isAsked
+      ? "Nothing of what you do here is noted."
+      : "Your browser asks not to be followed, so nothing of what you do here is noted.";
+  byId("consent").textContent = isAllowed ? "Stop, and forget me" : "You may note it";
+  byId("consent").hidden = !isAsked;
+}
+
+byId("consent").onclick = () =>
+  attempt(async () => {
+    const visitor = tracker.visitorId;
+    tracker.consent(tracker.consent() === "granted" ? "denied" : "granted");
+    if (tracker.consent() === "denied" && visitor) await client.action("forget", { visitor });
+    await renderHere();
+  });
+
 // -- Buttons
 
 byId("check-out").onclick = () =>
   attempt(async () => {
     await write("check_out");
+    tracker.track("check_out");
     say("Thank you. It is all yours, and nothing was charged.");
     await refresh();
   });
@@ -379,6 +426,7 @@ async function look() {
   try {
     await refresh();
     if (view.name !== null) await renderPlaces();
+    await renderHere();
   } catch (error) {
     if (error.code !== "connection_lost") fail(sentence(error));
   }
