@@ -16,6 +16,14 @@ from sojourn.server import App, Asker, bearer
 from sojourn.sessions import SessionId, Sessions
 from sojourn.testing import ManualClock
 from sojourn.visits import Visits, visitor_of
+from sojourn.wire import (
+    ActionsRequest,
+    PresenceAnswer,
+    PresenceLeaveRequest,
+    PresenceRequest,
+    RotateRequest,
+    VisitRequest,
+)
 
 from .conftest import BROWSER, ORIGIN, Browse, call, error
 
@@ -298,3 +306,27 @@ async def test_an_authenticate_that_fails_makes_nobody_an_operator(
     answer = await client.post("/visits/active", json={}, headers=OPERATOR)
     assert (answer.status_code, error(answer)["code"]) == (404, "route_unknown")
     assert "the directory is away" in caplog.text
+
+
+@pytest.mark.row("F-C91")
+async def test_what_is_printed_of_a_request_opens_nothing(browse: Browse, visits: Visits) -> None:
+    askers: list[Asker] = []
+
+    def admin(asker: Asker) -> bool:
+        askers.append(asker)
+        return False
+
+    client = await browse(App(visits.store, visits=visits, admin=admin))
+    await client.post("/visits/active", json={}, headers={"authorization": f"Bearer {TOKEN}"})
+    (asker,) = askers
+    assert asker.headers["authorization"] == f"Bearer {TOKEN}"
+    assert TOKEN not in f"{asker!r} {asker}"
+    for message in (
+        VisitRequest(TOKEN),
+        ActionsRequest(TOKEN, 0, (), TOKEN),
+        PresenceRequest("room", TOKEN, TOKEN, token=TOKEN),
+        PresenceAnswer(tracked=True, token=TOKEN, interval_ms=1),
+        PresenceLeaveRequest(TOKEN),
+        RotateRequest(TOKEN),
+    ):
+        assert repr(message) == f"<{type(message).__name__}>"

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from sojourn.errors import UnavailableError
 from sojourn.kernel import Store
 from sojourn.server import App, bearer
 from sojourn.visits import Visits
@@ -55,6 +56,7 @@ async def test_nothing_of_the_application_is_shown(browse: Browse, app: App) -> 
     [
         ("127.0.0.1", {}, 200),
         ("::1", {"host": "[::1]:8000"}, 200),
+        ("::ffff:127.0.0.1", {}, 200),
         ("203.0.113.1", {}, 404),
         ("", {}, 404),
         ("127.0.0.1", {"x-forwarded-for": "127.0.0.1"}, 404),
@@ -91,3 +93,14 @@ async def test_without_prometheus_client_it_says_how_to_install_it(
     answer = await (await browse(app)).get("/metrics")
     assert (answer.status_code, error(answer)["code"]) == (501, "extra_missing")
     assert "pip install 'sojourn[metrics]'" in error(answer)["message"]
+
+
+async def test_it_is_shown_while_the_store_is_away(
+    browse: Browse, store: Store, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise UnavailableError("away")
+
+    client = await browse(app)
+    monkeypatch.setattr(store, "run", away)
+    assert (await client.get("/metrics")).status_code == 200

@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from sojourn import limits
-from sojourn.errors import RateLimitedError
-from sojourn.kernel import RankSpan, Store
+from sojourn.errors import RateLimitedError, UnavailableError
+from sojourn.kernel import Changed, RankSpan, Space, Store
 from sojourn.server import App
+from sojourn.server.rate import Budget
 from sojourn.server.visitors import Newcomers
 from sojourn.testing import ManualClock
 from sojourn.visits import Judge, Visits, visitor_of
@@ -251,6 +252,8 @@ async def test_a_beacon_from_somebody_elses_page_changes_nothing(
     "headers",
     [
         {"dnt": "1"},
+        {"dnt": "1, 1"},
+        {"dnt": "1 "},
         {"sec-gpc": "1"},
         {"user-agent": ""},
         {"user-agent": "Googlebot/2.1 (+http://www.google.com/bot.html)"},
@@ -357,6 +360,56 @@ async def test_all_addresses_together_have_a_budget_too(store: Store) -> None:
         await newcomers.spend(f"203.0.113.{number}")
     with pytest.raises(RateLimitedError):
         await newcomers.spend("203.0.113.9")
+
+
+@pytest.mark.row("F-W6", "P-R22")
+async def test_what_one_client_of_ipv6_can_call_itself_is_one_address(store: Store) -> None:
+    budget = Budget(store, "visitors", 2)
+    await budget.spend("2001:db8:0:1::1")
+    await budget.spend("2001:db8::1:ffff:ffff:ffff:ffff")
+    with pytest.raises(RateLimitedError):
+        await budget.spend("2001:db8:0:1::2")
+    for other in ("2001:db8:0:2::1", "203.0.113.1", "::ffff:203.0.113.2", "", "unknown"):
+        await budget.spend(other)
+    await budget.spend("::ffff:203.0.113.1")
+    with pytest.raises(RateLimitedError):
+        await budget.spend("203.0.113.1")
+
+
+@pytest.mark.row("P-R20")
+async def test_a_budget_stores_no_address_however_long(store: Store) -> None:
+    address = "203.0.113.1" * 100
+    async with store.watch(Space("rate")) as changes:
+        await Budget(store, "visitors", 2).spend(address)
+        change = await anext(changes)
+    assert isinstance(change, Changed)
+    assert "203.0.113.1" not in str(change.keys)
+
+
+async def test_who_waits_for_a_store_that_is_away_is_told_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    frozen, thaws = asyncio.Event(), asyncio.Event()
+
+    async def run(*work: object) -> None:
+        asked.extend(work)
+        frozen.set()
+        await thaws.wait()
+        raise UnavailableError("away")
+
+    budget = Budget(store, "visitors", 100)
+    with monkeypatch.context() as away:
+        away.setattr(store, "run", run)
+        waiting = [asyncio.ensure_future(budget.spend("203.0.113.1")) for _ in range(3)]
+        await frozen.wait()
+        waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
+        thaws.set()
+        told = await asyncio.gather(*waiting[1:], return_exceptions=True)
+    assert [type(one) for one in told] == [UnavailableError] * 2
+    assert len(asked) == 1, "each would have waited for as long as all before it"
+    await budget.spend("203.0.113.1")
 
 
 async def test_while_it_serves_the_daily_cleanup_runs(store: Store, clock: ManualClock) -> None:

@@ -5,12 +5,22 @@ from datetime import datetime, timedelta
 import pytest
 
 from sojourn.kernel import Committed, Conflict, Reads, Snapshot, Store, Transaction
-from sojourn.testing import ManualClock
+from sojourn.testing import FaultyEngine, ManualClock
 from sojourn.visits import Visits
 from sojourn.visits.model import moment
 
 ACTIVE_FOR, IDLE, LONGEST = timedelta(minutes=15), timedelta(minutes=30), timedelta(hours=24)
 STEP, RETENTION = timedelta(minutes=1), timedelta(days=14)
+
+
+class Beside(FaultyEngine):
+    """The engine of another store, as another process has it: not opened or closed twice, and faulty if asked for."""
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
 
 
 class Trips:

@@ -379,6 +379,19 @@ async def test_sequences_that_do_not_grow_are_refused_as_a_whole(
 
 
 @pytest.mark.row("P-R16")
+@pytest.mark.parametrize("wrong", [True, 1.5, math.nan, "1", None])
+async def test_what_is_no_whole_number_is_refused_and_spoils_nothing(visits: Visits, wrong: Any) -> None:
+    """Stored, it could not be read again, nor could anything on the same page."""
+    for malformed in (batch(click(wrong)), batch(click(1), click(2), sent_at=wrong)):
+        with pytest.raises(InvalidError, match="whole number"):
+            await visits.track_batch("ada", malformed)
+    result = await visits.track_batch("ada", batch(click(1, at=wrong), click(2, engaged_ms=wrong), click(3)))
+    assert [(one.sequence, one.code) for one in result.refused] == [(1, "invalid"), (2, "invalid")]
+    assert [action.sequence for action in await recorded(visits)] == [3]
+    assert (await visits.track_session("ada")).visit.engaged == timedelta(0)
+
+
+@pytest.mark.row("P-R16")
 async def test_a_batch_beyond_the_limit_is_refused_and_one_at_the_limit_is_one_commit(
     visits: Visits, trips: Trips
 ) -> None:

@@ -1,6 +1,7 @@
 """Who is here now: the listing, the number, and the joins and leaves, which no heartbeat disturbs."""
 
 import asyncio
+import base64
 import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -121,6 +122,19 @@ async def test_a_page_has_its_limits_and_a_cursor_its_listing(visits: Visits) ->
         visits.get_active_sessions(limit=limits.PAGE_MAX + 1)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [(10**30, "ada", ""), (-(10**30), "ada", ""), (0, "a\0", ""), (0, "ada", "\0"), (0, "x" * 3_000, "")],
+    ids=["rank", "negative rank", "NUL in a visitor", "NUL in an item", "length"],
+)
+async def test_a_cursor_of_a_place_that_cannot_be_is_refused(visits: Visits, place: tuple[int, str, str]) -> None:
+    await visits.track_session("ada")
+    for space, minutes in ((layout.ACTIVE, None), (layout.VISIT, 15)):
+        forged = base64.urlsafe_b64encode(msgspec.json.encode((space, *place))).decode()
+        with pytest.raises((InvalidError, LimitError)):
+            await visits.get_active_sessions(minutes, after=forged.rstrip("="))
+
+
 async def test_the_count_is_exact_up_to_its_limit(visits: Visits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PAGE_MAX", 2)
     monkeypatch.setattr(limits, "ACTIVE_COUNT_MAX", 4)
@@ -165,6 +179,18 @@ async def test_a_leave_is_told_by_no_other_write(visits: Visits, trips: Trips, c
             clock.advance(ACTIVE_FOR - STEP if name == "ada" else STEP)
             assert await told == leave(name)[0]
         assert not trips.commits
+
+
+@pytest.mark.row("F-C86")
+async def test_a_leave_is_told_in_time_to_who_comes_late_to_listen(visits: Visits, clock: ManualClock) -> None:
+    align(clock)
+    await visits.track_session("ada")
+    async with watching(visits, "ada") as watch:
+        clock.advance(ACTIVE_FOR - STEP)
+        told = asyncio.ensure_future(anext(watch))
+        await clock.until_sleeping()
+        clock.advance(STEP)
+        assert await told == leave("ada")[0]
 
 
 @pytest.mark.row("F-C86")

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
 
 import msgspec
@@ -32,30 +32,16 @@ from sojourn.kernel import (
     ids,
     set_timer,
 )
-from sojourn.testing import FaultyEngine, ManualClock
+from sojourn.testing import ManualClock
 from sojourn.visits import ActionInput, Batch, Visits, layout
 from sojourn.visits.model import Terms
 from sojourn.visits.retention import Retention
 
-from .conftest import RETENTION, now
+from .conftest import RETENTION, Beside, now
 
 DAY = timedelta(days=1)
 MILLISECOND = timedelta(milliseconds=1)
 SPACES = (layout.VISIT, layout.ACTIVE, "visit.idle", layout.LOG, layout.ACTION, layout.CLIENT)
-
-
-class Beside(FaultyEngine):
-    """The engine of another store, as another process has it: without faults, and not opened or closed twice."""
-
-    async def open(self) -> None:
-        """Do nothing."""
-
-    async def close(self) -> None:
-        """Do nothing."""
-
-
-class Faulty(Beside):
-    """The same with faults."""
 
 
 class Returning(Beside):
@@ -305,7 +291,7 @@ async def test_a_deletion_whose_answer_is_lost_is_counted_once(
 ) -> None:
     await crowd(store, visits, 200)
     clock.advance(31 * DAY)
-    engine = Faulty(store.engine, seed=5, lose=0.3, repeat=0.3, drop=0.1)
+    engine = Beside(store.engine, seed=5, lose=0.3, repeat=0.3, drop=0.1)
     async with Store(engine, clock=clock) as unreliable, clock.rushing():
         cleaned = await Visits(unreliable).cleanup_old_sessions()
     assert engine.faults.lost
@@ -399,7 +385,7 @@ async def test_the_daily_job_waits_for_a_store_that_is_away_and_works_until_canc
     await Visits(store).track_session("old")
     clock.advance(20 * DAY)
     # With this seed the very first read fails.
-    engine = Faulty(store.engine, seed=9, fail=0.2, refuse=0.2)
+    engine = Beside(store.engine, seed=9, fail=0.2, refuse=0.2)
     soon = (now(clock) + timedelta(seconds=5)).time()
     async with Store(engine, clock=clock) as unreliable, store.watch(layout.visitor("old")) as changes:
         running = asyncio.create_task(Visits(unreliable, cleanup_at=soon).run())
@@ -437,6 +423,24 @@ async def test_a_cleanup_is_due_at_the_next_such_time_after_now(store: Store, at
     await Retention(store, Terms(), at)._begin()
     await Retention(store, Terms(), time(12))._begin()
     assert await due(store) == first, "the timer that stands is left alone"
+
+
+class Zulu(tzinfo):
+    """UTC by another name, as a database of time zones gives it."""
+
+    def utcoffset(self, _when: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def dst(self, _when: datetime | None) -> None:
+        return None
+
+    def tzname(self, _when: datetime | None) -> str:
+        return "Zulu"
+
+
+async def test_a_time_in_utc_by_another_name_is_one_in_utc(store: Store) -> None:
+    await Retention(store, Terms(), time(2, 30, tzinfo=Zulu()))._begin()
+    assert await due(store) == datetime(2001, 9, 9, 2, 30, tzinfo=UTC)
 
 
 def test_a_time_in_another_zone_is_refused(store: Store) -> None:
@@ -531,7 +535,7 @@ async def test_erasing_counts_and_deletes_what_comes_meanwhile(
 
 
 async def test_a_store_that_is_away_is_said_to_be(store: Store, clock: ManualClock) -> None:
-    async with Store(Faulty(store.engine, seed=1, fail=1.0), clock=clock) as away:
+    async with Store(Beside(store.engine, seed=1, fail=1.0), clock=clock) as away:
         visits = Visits(away)
         for asked in (visits.cleanup_old_sessions(), visits.export("ada"), visits.erase("ada")):
             with pytest.raises(UnavailableError):

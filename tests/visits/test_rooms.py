@@ -348,6 +348,17 @@ async def test_new_data_joins_another_commit_and_cuts_no_time_short(room: Room, 
     assert await names(room) == []
 
 
+@pytest.mark.row("F-C93")
+async def test_new_data_keeps_nobody_whose_tabs_have_fallen_silent(room: Room, clock: ManualClock) -> None:
+    await room.heartbeat("ada", "tab 1")
+    shown = list[bool]()
+    for number in range(6):
+        shown.append(await room.update("ada", number))
+        clock.advance(INTERVAL)
+    assert shown == [True] * 3 + [False] * 3
+    assert await names(room) == []
+
+
 async def test_more_members_than_are_asked_for_are_left_out(room: Room) -> None:
     for name in ("cy", "ada", "bo"):
         await room.heartbeat(name, f"tab of {name}")

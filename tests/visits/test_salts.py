@@ -9,23 +9,15 @@ from datetime import timedelta
 import pytest
 
 from sojourn.errors import UnavailableError
-from sojourn.kernel import Put, Reads, Span, Store, Transaction
-from sojourn.testing import FaultyEngine, ManualClock
+from sojourn.kernel import Committed, Put, Reads, Span, Store, Transaction
+from sojourn.testing import ManualClock
 from sojourn.visits import layout
 from sojourn.visits.salt import Salts
 
+from .conftest import Beside
+
 DAY = timedelta(days=1)
 ADDRESS, AGENT, SITE = "203.0.113.7", "Mozilla/5.0 Firefox/143.0", "shop.example"
-
-
-class Beside(FaultyEngine):
-    """The engine of another store, as another process has it: without faults, and not opened or closed twice."""
-
-    async def open(self) -> None:
-        """Do nothing."""
-
-    async def close(self) -> None:
-        """Do nothing."""
 
 
 @pytest.fixture
@@ -108,6 +100,26 @@ async def test_a_salt_ends_with_the_day_after_its_own_whenever_it_was_made(
     assert await salt_records(store) == []
 
 
+@pytest.mark.row("P-R20")
+async def test_a_salt_that_is_made_while_its_day_ends_lives_no_longer_than_any_other(
+    store: Store, clock: ManualClock, salts: Salts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = store.commit
+
+    async def slow(transaction: Transaction) -> Committed:
+        clock.advance(timedelta(milliseconds=2))
+        return await commit(transaction)
+
+    monkeypatch.setattr(store, "commit", slow)
+    clock.advance(DAY - timedelta(milliseconds=1))
+    await salts.visitor(ADDRESS, AGENT, SITE)
+    assert len(await salt_records(store)) == 2, "that of the day which is over, and that of the new one"
+    clock.advance(DAY - timedelta(milliseconds=5))
+    assert len(await salt_records(store)) == 2
+    clock.advance(timedelta(milliseconds=5))
+    assert len(await salt_records(store)) == 1
+
+
 @pytest.mark.row("P-R20", "F-W8")
 async def test_a_visit_that_goes_on_over_midnight_keeps_its_id(
     store: Store, clock: ManualClock, salts: Salts, other: Salts
@@ -148,12 +160,7 @@ async def test_a_flood_of_random_visitors_leaves_memory_and_store_as_they_were(s
 
 
 async def test_a_store_that_is_away_is_said_to_be(store: Store, midnight: None) -> None:
-    for faulty in (FaultyEngine(store.engine, 1, fail=1.0), FaultyEngine(store.engine, 1, lose=1.0)):
-        beside = Store(faulty)
-        faulty.open = faulty.close = _nothing  # type: ignore[method-assign]  # the engine is open already
-        async with beside:
+    for faulty in (Beside(store.engine, 1, fail=1.0), Beside(store.engine, 1, lose=1.0)):
+        async with Store(faulty) as beside:
             with pytest.raises(UnavailableError):
                 await Salts(beside).visitor(ADDRESS, AGENT, SITE)
-
-
-async def _nothing() -> None: ...

@@ -23,7 +23,7 @@ from sojourn.kernel import (
     Write,
 )
 from sojourn.testing import FaultyEngine, ManualClock
-from sojourn.visits import Visits, layout
+from sojourn.visits import Visitor, Visits, layout
 from sojourn.visits.visitor import visitor_from
 
 from .conftest import ACTIVE_FOR, IDLE, LONGEST, RETENTION, STEP, Trips, align, now
@@ -193,6 +193,44 @@ async def test_a_new_visit_is_noted_once_whoever_sees_it(visits: Visits, trips: 
     visitors = await asyncio.gather(*(visits.track_session("ada") for _ in range(16)))
     assert {visitor.visit.index for visitor in visitors} == {2}
     assert await indices(visits) == [1, 2]
+
+
+@pytest.mark.row("P-R15")
+async def test_who_sees_a_new_visit_that_another_notes_first_is_told_what_is_noted(
+    store: Store, visits: Visits, clock: ManualClock
+) -> None:
+    submit, overtaken, faster = store.submit, False, list[Visitor]()
+
+    async def held_up(transaction: Transaction) -> Committed | Conflict:
+        nonlocal overtaken
+        if begins(transaction) and not overtaken:
+            overtaken = True
+            clock.advance(timedelta(seconds=5))
+            faster.append(await Visits(store).track_session("ada"))
+        return await submit(transaction)
+
+    store.submit = held_up  # type: ignore[method-assign]
+    visitor = await visits.track_session("ada")
+    assert [visitor.visit] == [one.visit for one in faster] == [visit async for visit in visits.history("ada")]
+
+
+@pytest.mark.row("P-R15")
+async def test_a_visit_that_is_over_before_it_was_noted_leaves_it_to_the_next_heartbeat(
+    store: Store, visits: Visits, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = store.submit
+
+    async def far_too_late(transaction: Transaction) -> Committed | Conflict:
+        if begins(transaction):
+            clock.advance(IDLE + STEP)
+        return await submit(transaction)
+
+    monkeypatch.setattr(store, "submit", far_too_late)
+    assert (await visits.track_session("ada")).visit.index == 1
+    monkeypatch.undo()
+    assert await indices(visits) == []
+    assert (await visits.track_session("ada")).visit.started_at == now(clock)
+    assert await indices(visits) == [1]
 
 
 @pytest.mark.row("P-R15")

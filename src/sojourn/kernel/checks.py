@@ -94,12 +94,15 @@ def check_rank_span(span: RankSpan) -> None:
     """Check what a listing by rank asks for.
 
     Raises:
-        LimitError: a page beyond `limits.PAGE_MAX`.
-        InvalidError: a bound or the space is out of form.
+        LimitError: a page beyond `limits.PAGE_MAX`, or a cursor with a name that is too long.
+        InvalidError: a bound, the space or the cursor is out of form.
     """
     _text_bytes("space", span.space, limits.SPACE_BYTES)
     _check_number("low", span.low)
     _check_number("high", span.high)
+    if span.after is not None:  # it comes from outside, where it may have been made up
+        _check_number("cursor", span.after.rank)
+        _key_bytes(Key(span.space, span.after.partition, span.after.item))
     _check_page(span.limit)
 
 

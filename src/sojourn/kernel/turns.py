@@ -68,6 +68,6 @@ class Turns(Generic[Name]):
         except BaseException:
             if turn.done() and not turn.cancelled():
                 self.give_back([name])  # the turn came in the same step as the cancellation
-            else:
+            elif turn in queue:  # or it was passed over, in the same step as the cancellation
                 queue.remove(turn)
             raise

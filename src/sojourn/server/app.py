@@ -54,6 +54,7 @@ _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
 )
 _HEALTH: Final = "/health"
+_UNCOUNTED: Final = frozenset({_HEALTH, "/metrics"})  # asked most of all while the store cannot count
 _CLIENT: Final = Path(__file__).parent / "static"
 
 
@@ -171,7 +172,7 @@ class App:
             if request.method == "OPTIONS" and methods is not None:
                 return Answer(204, b"", self._gate.preflight(request))
             run = _route(request, methods)
-            if request.path != _HEALTH:
+            if request.path not in _UNCOUNTED:
                 await self._calls.spend(request.client)
             answer = await _in_time(run, request)
         except DisconnectedError:

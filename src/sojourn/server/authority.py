@@ -44,6 +44,10 @@ class Asker(msgspec.Struct, frozen=True):
     address: str
     subject: str | None = None
 
+    def __repr__(self) -> str:
+        """Show what is asked by whom, and not the headers, by which it could be asked again."""
+        return f"<Asker {self.method} {self.path!r} {self.address} subject={self.subject!r}>"
+
 
 Admin: TypeAlias = Callable[[Asker], bool | Awaitable[bool]]
 """Says whether this is an operator. An error counts as no, and is logged."""

@@ -43,6 +43,10 @@ class Request(msgspec.Struct, frozen=True):
     receive: Receive
     handed_out: list[tuple[bytes, bytes]]
 
+    def __repr__(self) -> str:
+        """Show what is asked, and not the headers, which carry secrets."""
+        return f"<Request {self.method} {self.path!r}>"
+
     def header(self, name: bytes) -> str | None:
         """Return a header's text, or None."""
         value = self.headers.get(name)

@@ -16,7 +16,7 @@ from sojourn.server.exchange import Request
 
 __all__ = ["Gate", "LOOPBACK", "is_loopback"]
 
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

@@ -1,12 +1,16 @@
 """Budgets: how often one client address may ask, over all processes that serve one store.
 
 A budget is a record per address and minute. A process takes a part of it at a time and spends that without asking,
-so that most requests cost no commit; the sum over all processes never exceeds the budget.
+so that most requests cost no commit; the sum over all processes never exceeds the budget. Of IPv6 the first 64 bits are
+the address: the rest is the client's own to choose. What is stored is a hash of it, for `limits.RATE_KEEP`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections import OrderedDict
+from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 import msgspec
@@ -15,7 +19,6 @@ from sojourn import limits
 from sojourn.errors import RateLimitedError
 from sojourn.kernel import Attempt, Key, Store
 from sojourn.kernel.codec import codec
-from sojourn.kernel.turns import Turns
 
 __all__ = ["Budget"]
 
@@ -39,7 +42,7 @@ class Budget:
         self._name = name
         self._per_minute = per_minute
         self._shares: OrderedDict[str, _Share] = OrderedDict()
-        self._turns: Turns[str] = Turns()
+        self._taking: dict[str, asyncio.Task[_Share]] = {}
 
     async def spend(self, address: str) -> None:
         """Count one request of this address.
@@ -48,13 +51,9 @@ class Budget:
             RateLimitedError: its minute is used up; `retry_after` says when the next begins.
             UnavailableError: the store could not be reached.
         """
-        share = self._share(address)
-        if share is None:
-            await self._turns.take((address,))
-            try:
-                share = self._share(address) or await self._take(address)
-            finally:
-                self._turns.give_back((address,))
+        address = _counted_as(address)
+        while (share := self._share(address)) is None:
+            await self._once(address)
         if share.left == 0:
             wait = max(1.0, share.ends - self._store.clock.monotonic())
             raise RateLimitedError(f"more than {self._per_minute} requests a minute; slow down", retry_after=wait)
@@ -66,6 +65,19 @@ class Budget:
         if share is None or share.ends <= self._store.clock.monotonic() or (share.left == 0 and share.taken > 0):
             return None
         return share
+
+    async def _once(self, address: str) -> None:
+        """Take a part for all who wait for it, so that a store that cannot be reached fails them together."""
+        taking = self._taking.get(address)
+        if taking is None:
+            taking = self._taking[address] = asyncio.create_task(self._take(address))
+            taking.add_done_callback(lambda ended: self._taken(address, ended))
+        await asyncio.shield(taking)
+
+    def _taken(self, address: str, ended: asyncio.Task[_Share]) -> None:
+        del self._taking[address]
+        if not ended.cancelled():
+            ended.exception()  # everybody who was told of it may have gone
 
     async def _take(self, address: str) -> _Share:
         before = self._shares.get(address)
@@ -88,3 +100,12 @@ class Budget:
         if taken > 0:
             tx.put(key, _COUNT.encode(used + taken), ttl=limits.RATE_KEEP)
         return _Share(taken, taken, self._store.clock.monotonic() + (_MINUTE_MS - passed) / 1_000)
+
+
+def _counted_as(address: str) -> str:
+    try:
+        given = IPv6Address(address)
+        address = str(given.ipv4_mapped or IPv6Address(int(given) >> 64 << 64))
+    except AddressValueError:
+        pass
+    return hashlib.blake2b(address.encode(), digest_size=16, person=b"sojourn budget").hexdigest()

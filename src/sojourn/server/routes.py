@@ -13,7 +13,7 @@ from sojourn.errors import (
     SessionUnknownError,
     UnavailableError,
 )
-from sojourn.functions import Bound, Call, Caller, Kind, Presented
+from sojourn.functions import Bound, Call, Kind, Presented
 from sojourn.kernel import Reads, Store
 from sojourn.server.authority import Authority
 from sojourn.server.exchange import Answer, Request, json_answer, read_json
@@ -99,8 +99,6 @@ class Routes:
         session = await self._session(request)
         if function.kind is not Kind.QUERY and not session.is_stored:
             await self._begins.spend(request.client)  # a client-minted session begins with its first write
-        if caller.subject is None:
-            caller = Caller(session.subject, caller.is_operator)
         presented = Presented(self._transport.token(request) or "")
         try:
             call = Call(function, session, bytes(asked.arguments), asked.request_id, presented, caller=caller)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
@@ -12,6 +13,9 @@ from sojourn import limits
 from sojourn.errors import InvalidError, UnavailableError
 
 __all__ = ["serve"]
+
+# This machine; the last is what a socket of IPv6 that takes IPv4 too calls it.
+_HERE: Final = "127.0.0.1,::1,::ffff:127.0.0.1"
 
 
 def serve(app: Any, *, host: str, port: int, announce: Callable[[str], None]) -> None:  # noqa: ANN401  any ASGI app
@@ -30,6 +34,7 @@ def serve(app: Any, *, host: str, port: int, announce: Callable[[str], None]) ->
         access_log=False,
         lifespan="auto",  # an application without one is served too
         timeout_graceful_shutdown=int(limits.STOP_GRACE.total_seconds()),
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", _HERE),
         h11_max_incomplete_event_size=limits.HEADER_BYTES,
         server_header=False,
     )

@@ -29,6 +29,7 @@ from sojourn.visits.model import (
     checked_action,
     checked_batch,
     checked_metadata,
+    checked_whole,
     moment,
 )
 from sojourn.visits.visitor import Visitors
@@ -162,7 +163,8 @@ class Actions:
         return len(new)
 
     def _report(self, batch: Batch, given: ActionInput) -> _Report:
-        if given.engaged_ms < 0:
+        age = batch.sent_at - checked_whole("at", given.at)
+        if checked_whole("engaged_ms", given.engaged_ms) < 0:
             raise InvalidError("engaged_ms", "it is not below 0")
         if given.action is None:
             return _Report(given.sequence, None, given.engaged_ms)
@@ -170,7 +172,7 @@ class Actions:
         stored = _Stored(
             given.action,
             self._kept,
-            age=min(max(batch.sent_at - given.at, 0), limits.ACTION_AGE // _MILLISECOND),
+            age=min(max(age, 0), limits.ACTION_AGE // _MILLISECOND),
             resource_id=given.resource_id,
             metadata=checked_metadata(given.metadata),
             client=batch.client,

@@ -38,6 +38,7 @@ __all__ = [
     "checked_data",
     "checked_metadata",
     "checked_visitor",
+    "checked_whole",
     "moment",
     "visitor_of",
 ]
@@ -177,7 +178,8 @@ class Terms(msgspec.Struct, frozen=True):
     """What one `Visits` goes by.
 
     Raises:
-        InvalidError: a duration is not above 0, or below `limits.VISIT_PRECISION_MIN`.
+        InvalidError: a duration is below `limits.VISIT_PRECISION_MIN` or above `limits.TTL_MAX`, or `unknown` is
+            neither of the two.
     """
 
     active_for: timedelta = limits.VISIT_ACTIVE_FOR
@@ -230,6 +232,17 @@ def checked(name: str, value: object, chars: int) -> str:
     return value
 
 
+def checked_whole(name: str, value: object) -> int:
+    """Return a whole number that comes from outside; what JSON writes in another way could not be read back as one.
+
+    Raises:
+        InvalidError: it is none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidError(name, "it is a whole number")
+    return value
+
+
 def checked_visitor(anonymous_id: str) -> str:
     """Return the id, if it can be a visitor's.
 
@@ -256,13 +269,14 @@ def checked_batch(batch: Batch) -> None:
     """Let a batch pass, apart from what its actions say.
 
     Raises:
-        InvalidError: the client is empty or cannot be printed, or the sequences do not grow.
+        InvalidError: the client is empty or cannot be printed, a number is not whole, or the sequences do not grow.
         LimitError: the client is too long, or there are too many actions.
     """
     checked("client", batch.client, limits.VISITOR_CHARS)
-    sequences = [action.sequence for action in batch.actions]
-    if len(sequences) > limits.ACTION_BATCH:
-        raise LimitError("actions", limit=limits.ACTION_BATCH, found=len(sequences), unit="actions of a batch")
+    checked_whole("sent_at", batch.sent_at)
+    if len(batch.actions) > limits.ACTION_BATCH:
+        raise LimitError("actions", limit=limits.ACTION_BATCH, found=len(batch.actions), unit="actions of a batch")
+    sequences = [checked_whole("sequence", action.sequence) for action in batch.actions]
     for before, sequence in itertools.pairwise((-1, *sequences)):
         if not before < sequence <= limits.RANK_MAX:
             raise InvalidError("sequence", f"it grows from action to action, from 0 to {limits.RANK_MAX}")

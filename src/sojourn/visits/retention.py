@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, time, timedelta
+from datetime import time, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ class Retention:
     """
 
     def __init__(self, store: Store, terms: Terms, cleanup_at: time | None) -> None:
-        if cleanup_at is not None and cleanup_at.tzinfo not in {None, UTC}:
+        if cleanup_at is not None and cleanup_at.tzinfo is not None and cleanup_at.utcoffset() != timedelta():
             raise InvalidError("cleanup_at", "it is a time in UTC")
         self._store = store
         self._terms = terms

@@ -166,6 +166,9 @@ class Room:
     async def update(self, member: str, data: object, *, tx: Attempt | None = None) -> bool:
         """Change what a member shows of itself, and say whether it is here; if not, nothing is written.
 
+        Who is here has a tab that has not fallen silent. Its presence then lasts up to a deadline from this change on;
+        who has no such tab any more is kept by no change.
+
         Raises:
             InvalidError: the data has no JSON form, or is nested too deeply; nothing was written.
             LimitError: it is longer than `limits.ROOM_DATA_BYTES`; nothing was written.
@@ -247,11 +250,12 @@ class Room:
 
     async def _show(self, member: Key, shown: msgspec.Raw, tx: Attempt) -> bool:
         record = await tx.get(member)
-        if record is None:
+        # By its tabs, since each change of what it shows gives the member's own record the whole time anew.
+        if record is None or not await tx.scan(msgspec.structs.replace(layout.tabs(self.name, member.item), limit=1)):
             return False
         presence = _PRESENCE.decode(record.value)
         if bytes(presence.data) != bytes(shown):
-            # The whole time anew: a heartbeat since the read is no conflict, and must not be cut short.
+            # Not what is left of it: a heartbeat since the read is no conflict, and must not be cut short.
             tx.put(member, _PRESENCE.encode(_Presence(presence.stay, shown)), ttl=self._deadline)
         return True
 

@@ -19,6 +19,7 @@ import msgspec
 
 from sojourn import limits
 from sojourn.errors import InvalidError, LimitError
+from sojourn.visits.model import checked
 
 __all__ = ["Arrival", "HEADLESS", "Judge", "RULES", "Rule"]
 
@@ -56,10 +57,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Check the reason, which is logged and counted by."""
-        if not self.reason or not self.reason.isprintable():
-            raise InvalidError("reason", "it is text of at least one character, all of which can be printed")
-        if len(self.reason) > limits.NAME_CHARS:
-            raise LimitError("reason", limit=limits.NAME_CHARS, found=len(self.reason), unit="characters")
+        checked("reason", self.reason, limits.NAME_CHARS)
 
 
 def _is_ahead(arrival: Arrival) -> bool:
@@ -67,6 +65,11 @@ def _is_ahead(arrival: Arrival) -> bool:
     return any(
         _AHEAD.search(arrival.headers.get(name, "")) for name in ("sec-purpose", "purpose", "x-purpose", "x-moz")
     )
+
+
+def _asks(arrival: Arrival, header: str) -> bool:
+    """Say whether a signal is on: also where browser and proxy both send it, which joins the two."""
+    return "1" in map(str.strip, arrival.headers.get(header, "").split(","))
 
 
 RULES: Final = (
@@ -81,8 +84,8 @@ HEADLESS: Final = Rule("headless", lambda arrival: _HEADLESS.search(arrival.agen
 one's own pages come with."""
 
 _SIGNALS: Final = {
-    "dnt": Rule("dnt", lambda arrival: arrival.headers.get("dnt") == "1"),
-    "gpc": Rule("gpc", lambda arrival: arrival.headers.get("sec-gpc") == "1"),
+    "dnt": Rule("dnt", lambda arrival: _asks(arrival, "dnt")),
+    "gpc": Rule("gpc", lambda arrival: _asks(arrival, "sec-gpc")),
 }
 
 

@@ -61,8 +61,9 @@ class Salts:
     async def _learn(self, now: int) -> _Day:
         """Make the day's salt, unless another caller or process was faster, and remember it."""
         number = now // _DAY_MS
-        # It ends with the next day, however early or late on its own day it was made.
-        salt = Create(layout.salt(str(number)), secrets.token_bytes(_SALT_BYTES), ttl=Now(_DAY_MS + 1, step=_DAY_MS))
+        # It ends with the next day, however late it is made: rounded up to the end of that, even if this one is over.
+        ttl = Now((number + 1) * _DAY_MS + 1 - now, step=_DAY_MS)
+        salt = Create(layout.salt(str(number)), secrets.token_bytes(_SALT_BYTES), ttl=ttl)
         reads = Reads((salt.key, layout.salt(str(number - 1))))
         try:
             outcome = await self._store.commit(Transaction(writes=(salt,), reads=reads))

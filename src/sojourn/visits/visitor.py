@@ -157,8 +157,7 @@ class Visitors:
             current = Known.of(record)
             due = current.at(outcome.now, idle, self._terms.longest)
             if due is not current:
-                current = due
-                await self._begin(visitor_id, record, idle, outcome.now)
+                current = await self._begin(visitor_id, record, idle, outcome.now) or due
         return current.shown(visitor_id, outcome.now)
 
     async def beat_within(self, tx: Attempt, visitor_id: str, *, known: bool) -> Known:
@@ -224,19 +223,20 @@ class Visitors:
             Ensure(layout.idle(visitor_id), b"", ttl=after(self._terms.idle)),
         )
 
-    async def _begin(self, visitor_id: str, record: Record, idle: Record, now: int) -> None:
-        """Note the visit that began with a sign of life, unless another one has noted it."""
+    async def _begin(self, visitor_id: str, record: Record, idle: Record, now: int) -> Known | None:
+        """Note the visit that began with a sign of life, and return what is noted, by this one or another; or None."""
 
-        async def begin(tx: Attempt) -> None:
+        async def begin(tx: Attempt) -> Known | None:
             if tx.number == 1:
                 tx.assume({record.key: record, idle.key: idle}, now)
-            await self._noted(tx, visitor_id)
+            return await self._noted(tx, visitor_id)
 
         try:
-            await self._store.run(begin)
+            return await self._store.run(begin)
         except (CommitUnknownError, ConflictError, UnavailableError) as error:
             # The sign of life itself is stored; who gave it must not be told otherwise.
             _log.warning("a visit's beginning is left to the next sign of life to note: %s", error)
+            return None
 
     async def _noted(self, tx: Attempt, visitor_id: str) -> Known | None:
         """Note the visit that is to begin, if one is, and return what is known then; None: somebody erased it."""

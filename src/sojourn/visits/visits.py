@@ -48,9 +48,10 @@ class Visits:
     """The visitors of one store.
 
     `active_for` is how long somebody counts as here after a sign of life, `retention` how long actions and visits are
-    kept and, by the daily cleanup at `cleanup_at` (UTC; None: never), visitors who stay away. With `unknown="refuse"` an
-    action of an unknown visitor is an error; else it makes the visitor known. `precision` is the step in which activity
-    is stored. A visit ends after a pause of `idle`, and after `longest` however active it is.
+    kept and, by the daily cleanup at `cleanup_at` (UTC; None: never), visitors who stay away. With `unknown="refuse"`
+    an action of an unknown visitor is an error; else it makes the visitor known. `precision` is the step in which
+    activity is stored. A visit ends after a pause of `idle`, and after `longest` however active it is. All processes
+    that share the store are to go by the same: a sign of life is stored by the terms of the process that gets it.
 
     Raises:
         InvalidError: a duration is out of range.
@@ -233,6 +234,8 @@ class Visits:
     async def export(self, anonymous_id: str) -> dict[str, Any]:
         """Return all that is kept of a visitor, as plain data that JSON can hold; empty when there is nothing.
 
+        Rooms are not looked through, here as by `erase`: their members are names of the application's own choice.
+
         Raises:
             UnavailableError: the store could not be reached.
         """
@@ -241,7 +244,8 @@ class Visits:
     async def erase(self, anonymous_id: str) -> int:
         """Delete all that is kept of a visitor, and return how many records that were.
 
-        A heartbeat that comes later makes the id known anew: make the browser forget it first.
+        A heartbeat that comes later makes the id known anew: make the browser forget it first. Of a member of a room
+        nothing is deleted: it goes with its last tab, and what binds a tab's id to it within `limits.ROOM_SEAT`.
 
         Raises:
             UnavailableError: the store could not be reached; some may have been deleted.

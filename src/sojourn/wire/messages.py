@@ -36,6 +36,13 @@ __all__ = [
 ]
 
 
+class _Discreet(msgspec.Struct, frozen=True):
+    """Carries the secret of a browser, so that its repr tells no more than what it is."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
 class CallRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Run a function. `arguments` is kept as text: the function knows its types."""
 
@@ -45,7 +52,7 @@ class CallRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_id: str | None = None
 
 
-class RotateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RotateRequest(_Discreet, frozen=True, forbid_unknown_fields=True):
     """Give the session a new token; `to` is the new id where the browser makes them."""
 
     to: str | None = None
@@ -74,7 +81,7 @@ class Health(msgspec.Struct, frozen=True):
     engine: str
 
 
-class VisitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class VisitRequest(_Discreet, frozen=True, forbid_unknown_fields=True):
     """A visitor is here, or leaves. `visitor` is the browser's own id, its secret; left out: cookieless."""
 
     visitor: str | None = None
@@ -87,7 +94,7 @@ class VisitAnswer(msgspec.Struct, frozen=True):
     interval_ms: int
 
 
-class ActionsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ActionsRequest(_Discreet, frozen=True, forbid_unknown_fields=True):
     """What a visitor did, as one client reports it; `leaving` says that it has gone with that.
 
     `actions` is kept as text: each of them is read, and refused, by itself.
@@ -117,7 +124,7 @@ class ActionsAnswer(msgspec.Struct, frozen=True):
     refused: tuple[ActionRefusal, ...] = ()
 
 
-class PresenceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PresenceRequest(_Discreet, frozen=True, forbid_unknown_fields=True):
     """A sign of life of a tab in a room; `token` is what the last one was answered with.
 
     `data` is what the member shows of itself; left out, it stays as it is.
@@ -130,7 +137,7 @@ class PresenceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str | None = None
 
 
-class PresenceAnswer(msgspec.Struct, frozen=True):
+class PresenceAnswer(_Discreet, frozen=True):
     """What leaves the room for this tab, none where nobody is tracked; how long to wait until the next sign of life."""
 
     tracked: bool
@@ -138,7 +145,7 @@ class PresenceAnswer(msgspec.Struct, frozen=True):
     interval_ms: int
 
 
-class PresenceLeaveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PresenceLeaveRequest(_Discreet, frozen=True, forbid_unknown_fields=True):
     """Leave a room, by what the heartbeat gave."""
 
     token: str

@@ -1,11 +1,20 @@
 import { invalid } from "./errors.js";
 
-/** Return the JSON of what a caller gave. A number that is not finite is refused: JSON.stringify would make null of it. */
+/** Every escape in JSON, whole; six characters long and of the form below it is one half of a character without the other. */
+const ESCAPES = /\\(?:ud[89a-f][0-9a-f]{2}|.)/g;
+
+/**
+ * Return the JSON of what a caller gave.
+ *
+ * A number that is not finite is refused: JSON.stringify would make null of it. Half a character, as is left of an emoji
+ * that was cut, becomes the sign for one that is damaged: servers refuse the half, and all that comes with it.
+ */
 export function encoded(given: unknown): string {
-  return JSON.stringify(given, (key, value: unknown) => {
+  const text = JSON.stringify(given, (key, value: unknown) => {
     if (typeof value === "number" && !Number.isFinite(value)) throw invalid(key, "a number is finite");
     return value;
   });
+  return text.replace(ESCAPES, (escape) => (escape.length === 6 ? "\ufffd" : escape));
 }
 
 /** Return a copy, so that what is changed later is not sent by chance; undefined is nothing, and stays that. */

@@ -1,3 +1,4 @@
+import { encoded } from "./json.js";
 import { type Transport, isObject, notOurs } from "./transport.js";
 
 /** What tells the server about a visitor: by requests that are answered, and by beacons, which outlive the page. */
@@ -15,7 +16,7 @@ export class Line {
 
   /** Send it once, and return the answer; with `keepalive` it goes out even if the page is closed meanwhile. */
   async ask(path: string, body: object, keepalive = false): Promise<Record<string, unknown>> {
-    const request = { method: "POST", path, body: JSON.stringify(body), keepalive } as const;
+    const request = { method: "POST", path, body: encoded(body), keepalive } as const;
     const { body: answer } = await this.#transport.send(request, undefined);
     if (!isObject(answer)) throw notOurs();
     if (answer["tracked"] === false) this.#refused();
@@ -29,7 +30,7 @@ export class Line {
    */
   beacon(path: string, body: object): boolean {
     const { navigator } = globalThis as { navigator?: Partial<Navigator> };
-    return navigator?.sendBeacon?.(this.#url + path, JSON.stringify(body)) ?? false;
+    return navigator?.sendBeacon?.(this.#url + path, encoded(body)) ?? false;
   }
 
   /** Have it sent, by beacon or else by a request that outlives the page. What becomes of it cannot be known. */

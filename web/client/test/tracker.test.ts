@@ -389,6 +389,16 @@ describe("actions", () => {
     expect(world.server.actions).toStrictEqual(["new"]);
   });
 
+  test("half of a character is told as a damaged one, and the rest of the batch arrives", async () => {
+    const tracker = track();
+    const half = "\u{1f600}".slice(0, 1);
+    tracker.track(`cut ${half}`, { metadata: { [half]: `${half} \\ud83d`, whole: "\u{1f600}" } });
+    await pass(1_000);
+    const [recorded] = world.server.recorded;
+    expect(recorded?.action).toBe("cut \ufffd");
+    expect(recorded?.metadata).toStrictEqual({ "\ufffd": "\ufffd \\ud83d", whole: "\u{1f600}" });
+  });
+
   test("are as they were when they were tracked", async () => {
     const metadata = { count: 1 };
     const tracker = track();
