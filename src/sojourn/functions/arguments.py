@@ -22,7 +22,7 @@ from sojourn.kernel.codec import Codec, codec
 
 __all__ = ["Consumed", "Parts", "RESERVED", "Signature"]
 
-RESERVED: Final = frozenset({"caller", "ctx", "request_id", "session", "session_id"})
+RESERVED: Final = frozenset({"caller", "ctx", "function", "request_id", "self", "session", "session_id"})
 """Names that no argument has: a caller who sends them is refused."""
 
 _LEADING = ("the context", "the session id")
@@ -219,8 +219,9 @@ class Signature:
             raise InvalidError("arguments", f"{self._name} takes {wanted} before its keywords")
         for struct in consumed:
             for name, value in _plain(struct).items():
-                if fields.setdefault(name, value) != value:
+                if name in fields and fields[name] != value:
                     raise InvalidError("arguments", f"{self._name} was given two values for {name!r}")
+                fields[name] = value
 
 
 def _keywords(handler: Callable[..., Any], name: str, taken: int) -> tuple[dict[str, inspect.Parameter], bool]:
@@ -260,7 +261,10 @@ def _hints(handler: Callable[..., Any], name: str) -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401  plain data of any shape
-    return msgspec.to_builtins(value, enc_hook=_dumped)
+    try:
+        return msgspec.to_builtins(value, enc_hook=_dumped)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidError("arguments", f"they have no JSON form: {error}") from error
 
 
 def _dumped(value: Any) -> Any:  # noqa: ANN401

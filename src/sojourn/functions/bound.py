@@ -56,7 +56,8 @@ class Call(msgspec.Struct, frozen=True):
     """One call: the function, its arguments as JSON text, and what makes it recognisable.
 
     `request_id` recognises a mutation that comes again. `is_fresh` says that the session was read for this very call,
-    so that a mutation may go by it without reading it once more. Without a `caller` it is the session's subject.
+    so that a mutation may go by it without reading it once more. Without a `caller`, or a subject of it, that
+    is the session's, in a mutation as each attempt finds it.
     """
 
     function: Function[..., Any]
@@ -112,7 +113,7 @@ class Bound:
 
         A query sees one consistent state. A mutation is one serializable transaction: re-run on conflict, and with a
         `request_id` applied once, however often it is called with it; a repeat returns the first result. An action is
-        run once and never repeated. `caller` is who asks; None stands for the session's subject.
+        run once and never repeated. `caller` is who asks; without one, or a subject of it, that is the session's.
 
         What its layers consume comes first, then its keywords. Type checkers follow neither here, since they stand
         beside `session`; by `acting_as` they follow both.
@@ -179,7 +180,7 @@ class Bound:
 
     async def _query(self, call: Call, seed: str) -> _Ran:
         async def attempt(tx: Attempt) -> _Ran:
-            ctx = QueryCtx(call.session, _caller(call), call.session.seen_at, seed, tx)
+            ctx = QueryCtx(call.session, _caller(call, call.session), call.session.seen_at, seed, tx)
             _, result = await perform(call.function, ctx, call.arguments)
             if tx.has_writes:
                 raise InvalidError(call.function.name, "a query does not write; make it a mutation")
@@ -200,7 +201,8 @@ class Bound:
                 found = await tx.get(request)
                 if found is not None:
                     return _replayed(_DONE.decode(found.value), digest), []
-            ctx = MutationCtx(call.session, _caller(call), moment(await tx.now()), seed, tx, left)
+            session = call.session if call.is_fresh and tx.number == 1 else await call.session.as_of(tx)
+            ctx = MutationCtx(session, _caller(call, session), moment(await tx.now()), seed, tx, left)
             _, result = await perform(call.function, ctx, call.arguments)
             if request is not None:
                 tx.put(request, _DONE.encode(_Done(digest, msgspec.Raw(result))), ttl=limits.REQUEST_KEEP)
@@ -218,7 +220,7 @@ class Bound:
             presented.token = presented.issued.token
             return presented.issued.session
 
-        ctx = ActionCtx(call.session, _caller(call), call.session.seen_at, seed, self, rotate)
+        ctx = ActionCtx(call.session, _caller(call, call.session), call.session.seen_at, seed, self, rotate)
         _, result = await perform(call.function, ctx, call.arguments)
         return result, ctx.later
 
@@ -245,8 +247,10 @@ class Acting:
         return result
 
 
-def _caller(call: Call) -> Caller:
-    return Caller(call.session.subject) if call.caller is None else call.caller
+def _caller(call: Call, session: Session) -> Caller:
+    if call.caller is None:
+        return Caller(session.subject)
+    return call.caller if call.caller.subject is not None else Caller(session.subject, call.caller.is_operator)
 
 
 def _digest(call: Call) -> str:

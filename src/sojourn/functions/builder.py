@@ -92,6 +92,18 @@ class Builder(Generic[C, Args, Asks]):
     ) -> Function[Concatenate[A, B, P], R]: ...
 
     @overload
+    def __call__(
+        self: Builder[C, tuple[A, B, Any, *Ts], Nothing],
+        handler: Callable[Concatenate[C, SessionId, P], Awaitable[R]],
+        /,
+    ) -> Function[..., R]: ...
+
+    @overload
+    def __call__(
+        self: Builder[C, tuple[A, B, Any, *Ts], Nothing], handler: Callable[Concatenate[C, SessionId, P], R], /
+    ) -> Function[..., R]: ...
+
+    @overload
     def __call__(self: Builder[C, Args, Nothing], /, *, internal: bool) -> Builder[C, Args, Nothing]: ...
 
     @overload
@@ -111,15 +123,14 @@ class Builder(Generic[C, Args, Asks]):
             InvalidError: the signature is not (ctx, session_id, *, ...), the name is taken, an extra is missing or is
                 none that a layer asks for, or an argument is of different types here and in a layer.
         """
-        if handlers:
-            return self._register(*handlers)
         internal = extras.pop("internal", self._internal)
         asked = {name for layer in self._layers for name in layer.extras}
         for name in extras:
             if name not in asked:
                 raise InvalidError(name, f"no layer asks for it; they ask for {', '.join(sorted(asked)) or 'nothing'}")
         merged = {**self._extras, **extras}
-        return Builder[Any, Any, Any](self._kind, self._functions, self._layers, merged, internal=internal)
+        builder = Builder[Any, Any, Any](self._kind, self._functions, self._layers, merged, internal=internal)
+        return builder._register(*handlers) if handlers else builder
 
     @property
     def internal(self) -> Builder[C, Args, Asks]:

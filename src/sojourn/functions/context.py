@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -71,6 +71,11 @@ class Ctx:
         self.later: list[FollowUp] = []
         self._seed = seed
 
+    @property
+    def _whole(self) -> Self:
+        """This context; asked of a view over it, also by way of `super()`, still this one."""
+        return self
+
     @cached_property
     def random(self) -> random.Random:
         """Chance that is the same in each attempt of one call; made when first asked for, because it costs a little."""
@@ -99,7 +104,7 @@ class QueryCtx(Ctx):
             FunctionUnknownError: it is no query.
             InvalidError: the arguments are not what it takes.
         """
-        return await _nested(self, of_kind(function, Kind.QUERY), consumed, arguments)
+        return await _nested(self._whole, of_kind(function, Kind.QUERY), consumed, arguments)
 
 
 class MutationCtx(Ctx):
@@ -131,13 +136,15 @@ class MutationCtx(Ctx):
     async def run_mutation(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run another mutation within this one. If it raises and you catch that, only its writes are undone.
 
+        Await it before anything else is written: what was written while it ran is undone with it.
+
         Raises:
             FunctionUnknownError: it is no mutation.
             InvalidError: the arguments are not what it takes.
         """
         mark = self.tx.mark()
         try:
-            return await _nested(self, of_kind(function, Kind.MUTATION), consumed, arguments)
+            return await _nested(self._whole, of_kind(function, Kind.MUTATION), consumed, arguments)
         except BaseException:
             self.tx.undo(mark)
             raise
@@ -172,10 +179,11 @@ class ActionCtx(Ctx):
             SessionInvalidError: the session has ended meanwhile.
             InvalidError: the subject is out of form.
         """
-        self.session = await self._rotate(subject, label)
+        whole = self._whole
+        whole.session = await self._rotate(subject, label)
         if subject is not UNSET:
-            self.caller = msgspec.structs.replace(self.caller, subject=subject)
-        return self.session
+            whole.caller = msgspec.structs.replace(whole.caller, subject=subject)
+        return whole.session
 
     async def run_query(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run a query for the same session.

@@ -73,8 +73,8 @@ class Patch(msgspec.Struct, Generic[D], frozen=True):
     outside of any transaction, once and by the process that ran the call: for a mutation only of the attempt that was
     committed, not for a repeat that the request id tells, nor when the outcome is unknown; within another query or
     mutation when the outermost of them is committed. The call waits for it, and who cancels the call cancels it. What
-    it raises is logged and fails nothing, and if the process dies before, it is lost: what must happen is written by
-    `on_success`, into an outbox.
+    it raises is logged and fails nothing, and what it writes by the context of a mutation is lost, as it is if the
+    process dies before: what must happen is written by `on_success`, into an outbox.
     """
 
     ctx: D
@@ -135,13 +135,20 @@ class Layer(Generic[In_contra, Out_co, Consumed_co, Asks]):
         async def board(ctx: TeamCtx, session_id: SessionId, team: Team, *, limit: int = 20) -> list[str]: ...
 
         Of several such decorators the one next to the handler stands for the first parameter.
+
+        Raises:
+            InvalidError: it is no class, so values cannot be told to be of it.
         """
+        taken = Taken(self, kind)
+        try:
+            isinstance(None, taken.plain)
+        except TypeError as error:
+            raise InvalidError(self.name, f"what it adds is told by a class, and {kind!r} is none") from error
 
         def take(handler: Any) -> Any:  # noqa: ANN401  typed above
-            taken = (Taken(self, kind),)
-            return (
-                Taker(handler.handler, handler.taken + taken) if isinstance(handler, Taker) else Taker(handler, taken)
-            )
+            if isinstance(handler, Taker):
+                return Taker(handler.handler, (*handler.taken, taken))
+            return Taker(handler, (taken,))
 
         return take
 

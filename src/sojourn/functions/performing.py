@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -62,8 +63,16 @@ async def follow_up(later: list[FollowUp]) -> None:
     for one in later:
         try:
             await _settled(one.act(one.done))
-        except Exception:  # noqa: BLE001  whatever a layer raises; it is reported
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             _log.exception("what the layer %s does after the commit has failed", one.layer)
+
+
+def _is_cancelled() -> bool:
+    """Say whether it is this task that was cancelled, and not one that a layer waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _perform_layered(function: Function[..., Any], ctx: Root, text: bytes) -> tuple[Any, bytes]:
@@ -98,12 +107,18 @@ async def _succeed(entered: list[_Entered], ctx: Root, arguments: Mapping[str, A
 
 def _check(layer: Layer[Any, Any, Any, Any], patch: Patch[Any]) -> None:
     if not isinstance(patch, Patch):  # pyright: ignore[reportUnnecessaryIsInstance]  # a forgotten return
+        _drop(patch)
         raise InvalidError(layer.name, f"a layer returns a Patch, and this one returned {type(patch).__name__}")
     for name, value in (("ctx", patch.ctx), ("added", patch.added)):
         if inspect.isawaitable(value):
-            if inspect.iscoroutine(value):
-                value.close()  # or Python would warn of it, at some other place
+            _drop(value)
             raise InvalidError(layer.name, f"the {name!r} of its Patch is still to be awaited")
+
+
+def _drop(value: object) -> None:
+    """Close it if it is a coroutine, or Python would warn of it, at some other place."""
+    if inspect.iscoroutine(value):
+        value.close()
 
 
 def _handed_on(function: Function[..., Any], entered: list[_Entered], shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class Extended(Generic[C]):
     """A frozen view of a context: what a subclass defines is its own, anything else is that of the context below.
 
     Make subclasses frozen dataclasses. One that inherits the kind of context as well, as above, shows type checkers all
-    of it. Names in `hides` are not to be had: an AttributeError. Hide them from type checkers too by declaring the
+    of it; its methods call by `super()` what they stand over. A view with more than another view is a subclass of that.
+    Names in `hides` are not to be had: an AttributeError. Hide them from type checkers too by declaring the
     layer to yield a protocol without them.
     """
 
@@ -49,6 +50,6 @@ class Extended(Generic[C]):
 
 @lru_cache(maxsize=256)
 def _own(kind: type[Extended[Any]]) -> frozenset[str]:
-    """Return what is a view's own: fields, and what it or another class that is no kind of context defines."""
+    """Return what is a view's own and not hidden: fields, and what a class defines that is no kind of context."""
     defined = {name for part in kind.__mro__ if part not in _KINDS for name in vars(part)}
-    return frozenset(defined | set(kind.__dataclass_fields__))
+    return frozenset((defined | set(kind.__dataclass_fields__)) - kind.hides)

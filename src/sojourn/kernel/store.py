@@ -262,6 +262,23 @@ class Store:
         check_rank_span(span)
         return await self.engine.rank(span)
 
+    async def ranked(self, span: RankSpan) -> AsyncIterator[Record]:
+        """Iterate over all records of a space by rank, page by page of `span.limit`; each page is a hint, as `rank` is.
+
+        Upwards nobody is missed whose rank only grows meanwhile, and some may come twice.
+
+        Raises:
+            UnavailableError: the engine could not be reached.
+            RefusedError: `LimitError` or `InvalidError`, before any I/O.
+        """
+        while True:
+            page = await self.rank(span)
+            for record in page.records:
+                yield record
+            if page.cursor is None:
+                return
+            span = msgspec.structs.replace(span, after=page.cursor)
+
     def watch(self, *scopes: Scope) -> Subscription:
         """Return a subscription to these keys, spans and spaces; it is ready once entered.
 

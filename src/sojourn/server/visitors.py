@@ -20,7 +20,6 @@ from sojourn.server.exchange import Answer, Request, json_answer, read_json
 from sojourn.server.rate import Budget
 from sojourn.server.routes import Route
 from sojourn.visits import ActionInput, Arrival, Batch, Judge, Visits, visitor_of
-from sojourn.visits.room import leave
 from sojourn.wire import (
     ActionRefusal,
     ActionsAnswer,
@@ -142,7 +141,7 @@ class VisitorRoutes:
     async def leave_room(self, request: Request) -> Answer:
         """Note that a tab has left its room."""
         asked: PresenceLeaveRequest = await read_json(request, _PRESENCE_LEAVE, as_text=True)
-        await leave(self._visits.store, asked.token)
+        await self._visits.leave_room(asked.token)
         return json_answer(LeftAnswer())
 
     async def _record(self, visitor: str, asked: ActionsRequest, address: str) -> ActionsAnswer:

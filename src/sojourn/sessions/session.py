@@ -102,6 +102,15 @@ class Session:
             view.alive()
         return view.left(self._lifetimes.absolute)
 
+    async def as_of(self, tx: Attempt) -> Session:
+        """Return the session as an attempt sees it; the commit holds only if it still is so.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        view = await lifecycle.view_in(tx, self.id)
+        return Session(self._store, self._lifetimes, view, begin=self._begin)
+
     def state(self, name: str, kind: type[T], *, migrations: Sequence[Callable[[Any], Any]] = ()) -> State[T]:
         """Return the named state of this session, of the given type; no I/O happens until it is used.
 

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from sojourn import limits
@@ -29,7 +28,6 @@ from sojourn.kernel import (
     RankAtMost,
     RankSpan,
     Reads,
-    Record,
     Store,
     Transaction,
     ids,
@@ -237,7 +235,7 @@ class Sessions:
             CommitUnknownError: an answer was lost; some may have been ended.
         """
         ended = 0
-        async for record in self._ranked(RankSpan(layout.SESSION)):
+        async for record in self.store.ranked(RankSpan(layout.SESSION)):
             ended += await self.revoke(record.key.partition)
         return ended
 
@@ -258,7 +256,7 @@ class Sessions:
         Raises:
             UnavailableError: the store could not be reached.
         """
-        async for record in self._ranked(RankSpan(layout.SESSION, reverse=True)):
+        async for record in self.store.ranked(RankSpan(layout.SESSION, reverse=True)):
             session = await self.get(record.key.partition)
             if session is not None:
                 yield session
@@ -340,15 +338,6 @@ class Sessions:
         if view.session is not None and lifecycle.facts_of(view.session).subject != subject:
             return None
         return await self._end(session_id, tx)
-
-    async def _ranked(self, span: RankSpan) -> AsyncIterator[Record]:
-        while True:
-            page = await self.store.rank(span)
-            for record in page.records:
-                yield record
-            if page.cursor is None:
-                return
-            span = msgspec.structs.replace(span, after=page.cursor)
 
     def _session(self, view: View, begin: Callable[[Attempt], None] | None = None) -> Session:
         return Session(self.store, self.lifetimes, view, begin=begin)

@@ -74,16 +74,9 @@ class Activity:
         records = (await self._store.read(Reads(keys))).records.keys if keys else ()
         return tuple(record for record in records if record is not None)
 
-    async def _everybody(self) -> AsyncIterator[Record]:
+    def _everybody(self) -> AsyncIterator[Record]:
         """Go through all who are here, ascending: so nobody is missed whose activity is noted meanwhile."""
-        span = RankSpan(layout.ACTIVE, limit=limits.PAGE_MAX)
-        while True:
-            page = await self._store.rank(span)
-            for record in page.records:
-                yield record
-            if page.cursor is None:
-                return
-            span = msgspec.structs.replace(span, after=page.cursor)
+        return self._store.ranked(RankSpan(layout.ACTIVE, limit=limits.PAGE_MAX))
 
 
 def _span(minutes: float | None, limit: int) -> RankSpan:

@@ -4,7 +4,7 @@ room = visits.room("cart 7")
 seat = await room.heartbeat("ada", tab)                         # the first of a tab: two commits
 seat = await room.heartbeat("ada", tab, token=seat.token)       # from then on: one, which wakes nobody
 async for change in room.watch(): ...                           # joins and leaves
-await leave(store, seat.token)                                  # the tab closes; the last one takes ada along
+await visits.leave_room(seat.token)                             # the tab closes; the last one takes ada along
 
 A tab's id stands for one member in one room until it leaves. Who knows the id may beat for it, so a browser makes it at
 random and shows it to nobody; the same holds for the token.

@@ -37,7 +37,7 @@ from sojourn.visits.model import (
     checked_visitor,
 )
 from sojourn.visits.retention import Retention
-from sojourn.visits.room import Room
+from sojourn.visits.room import Room, leave
 from sojourn.visits.salt import Salts
 from sojourn.visits.visitor import Visitors
 
@@ -215,6 +215,17 @@ class Visits:
             LimitError: the name is longer than `limits.ROOM_CHARS`.
         """
         return Room(self.store, name, interval)
+
+    async def leave_room(self, token: str) -> None:
+        """Leave a room with the tab that a heartbeat there gave this token; with a member's last tab it leaves.
+
+        Leaving twice, or with a token that opens nothing, does nothing.
+
+        Raises:
+            UnavailableError: the store could not be reached; repeat it, that is harmless.
+            CommitUnknownError: the answer was lost; repeat it, that is harmless.
+        """
+        await leave(self.store, token)
 
     async def cleanup_old_sessions(
         self, days_inactive: float | timedelta = limits.VISIT_CLEANUP_AGE, *, dry_run: bool = False
