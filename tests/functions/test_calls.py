@@ -99,6 +99,17 @@ async def test_wrong_arguments_are_refused_by_name_before_any_io(
     assert named.lower() in str(caught.value).lower()
 
 
+async def test_arguments_without_a_json_form_are_refused(shop: Shop, session: Session) -> None:
+    @shop.functions.query
+    async def anything(ctx: QueryCtx, session_id: SessionId, *, value: Any) -> None: ...
+
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in (object(), {"a": 1j}, float("nan"), [float("inf")], endless):
+        with pytest.raises(InvalidError, match="no JSON form"):
+            await shop.bind().run(anything, session=session, value=value)
+
+
 async def test_arguments_beyond_the_limit_are_refused(shop: Shop, session: Session, echo: Any) -> None:
     with pytest.raises(LimitError):
         await shop.bind().run(echo, session=session, text="x" * limits.ARGUMENTS_BYTES)
@@ -158,6 +169,20 @@ async def test_time_and_chance_are_frozen_for_a_call(shop: Shop, session: Sessio
     await shop.bind().run(draw, session=session)
     assert seen[2][1:] != seen[0][1:]
     assert seen[2][0] - seen[1][0] == timedelta(minutes=1)
+
+
+@pytest.mark.row("F-C64")
+async def test_chance_goes_on_in_what_a_call_runs(shop: Shop, session: Session) -> None:
+    @shop.functions.query
+    async def draw(ctx: QueryCtx, session_id: SessionId) -> str:
+        return str(ctx.uuid())
+
+    @shop.functions.mutation
+    async def outer(ctx: MutationCtx, session_id: SessionId) -> list[str]:
+        return [str(ctx.uuid()), await ctx.run_query(draw), await ctx.run_query(draw), str(ctx.uuid())]
+
+    drawn = [one for _ in range(2) for one in await shop.bind().run(outer, session=session)]
+    assert len(set(drawn)) == 8
 
 
 async def test_a_query_cannot_write(shop: Shop, session: Session) -> None:
@@ -343,11 +368,13 @@ async def test_a_process_that_knows_no_collection_ends_them_all_the_same(shop: S
 
 async def _positional(ctx: QueryCtx, session_id: SessionId, limit: int) -> None: ...
 async def _reserved(ctx: QueryCtx, session_id: SessionId, *, request_id: int) -> None: ...
+async def _passed_on(ctx: QueryCtx, session_id: SessionId, *, function: str) -> None: ...
+async def _own(ctx: QueryCtx, session_id: SessionId, *, self: str) -> None: ...
 async def _no_session(ctx: QueryCtx) -> None: ...
 async def _open_ended(ctx: QueryCtx, session_id: SessionId, **arguments: int) -> None: ...
 
 
-@pytest.mark.parametrize("handler", [_positional, _reserved, _no_session, _open_ended])
+@pytest.mark.parametrize("handler", [_positional, _reserved, _passed_on, _own, _no_session, _open_ended])
 def test_a_handler_of_the_wrong_form_is_refused_when_it_is_defined(shop: Shop, handler: Callable[..., Any]) -> None:
     with pytest.raises(InvalidError, match=handler.__name__):
         shop.functions.query(handler)

@@ -3,16 +3,18 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 import msgspec
 import pytest
 
 from sojourn import limits
+from sojourn.engines.memory import MemoryEngine
 from sojourn.errors import (
     ApplicationError,
+    CommitUnknownError,
     InvalidError,
     LimitError,
     RequestReusedError,
@@ -25,6 +27,7 @@ from sojourn.functions import (
     Caller,
     Done,
     Extended,
+    Functions,
     MutationCtx,
     Patch,
     Presented,
@@ -32,7 +35,8 @@ from sojourn.functions import (
     layer,
     run_session_functions,
 )
-from sojourn.sessions import Session, SessionId
+from sojourn.kernel import Outcome, Store, Transaction
+from sojourn.sessions import Session, SessionId, Sessions
 from sojourn.testing import ManualClock
 
 from .conftest import Cart, Shop
@@ -160,6 +164,54 @@ async def test_chance_goes_on_through_a_view(shop: Shop, session: Session) -> No
     assert len(set(await shop.bind().run(drawn, TeamArg("red"), session=session))) == 3
 
 
+async def test_what_stands_over_a_verb_may_use_it_by_super_and_nested_functions_see_nothing_of_it(shop: Shop) -> None:
+    trace: list[str] = []
+
+    @dataclass(frozen=True)
+    class TracedQueryCtx(Extended[QueryCtx], QueryCtx):
+        async def run_query(self, *function: Any, **arguments: Any) -> Any:
+            trace.append("query")
+            return await super().run_query(*function, **arguments)
+
+    @dataclass(frozen=True)
+    class TracedMutationCtx(Extended[MutationCtx], MutationCtx):
+        async def run_mutation(self, *function: Any, **arguments: Any) -> Any:
+            trace.append("mutation")
+            return await super().run_mutation(*function, **arguments)
+
+    @dataclass(frozen=True)
+    class TracedActionCtx(Extended[ActionCtx], ActionCtx):
+        async def rotate(self, *subject: Any, **label: Any) -> Session:
+            trace.append("rotate")
+            return await super().rotate(*subject, **label)
+
+    @shop.functions.query
+    async def read(ctx: QueryCtx, session_id: SessionId) -> str:
+        return type(ctx).__name__
+
+    @shop.functions.query.using(layer(lambda ctx: Patch(TracedQueryCtx(ctx))))
+    async def reading(ctx: QueryCtx, session_id: SessionId) -> str:
+        return await ctx.run_query(read)
+
+    @shop.functions.mutation
+    async def write(ctx: MutationCtx, session_id: SessionId) -> str:
+        return type(ctx).__name__
+
+    @shop.functions.mutation.using(layer(lambda ctx: Patch(TracedMutationCtx(ctx))))
+    async def writing(ctx: MutationCtx, session_id: SessionId) -> str:
+        return await ctx.run_mutation(write)
+
+    @shop.functions.action.using(layer(lambda ctx: Patch(TracedActionCtx(ctx))))
+    async def sign_in(ctx: ActionCtx, session_id: SessionId) -> list[str | None]:
+        await ctx.rotate("ada")
+        return [ctx.session.subject, ctx.caller.subject, await ctx.run_query(reading), await ctx.run_mutation(writing)]
+
+    issued = await shop.sessions.issue()
+    call = Call(sign_in, issued.session, b"{}", presented=Presented(issued.token))
+    assert await shop.bind().answer(call) == b'["ada","ada","QueryCtx","MutationCtx"]'
+    assert trace == ["rotate", "query", "mutation"]
+
+
 @pytest.mark.row("F-C35")
 async def test_what_a_layer_hides_cannot_be_reached(shop: Shop, session: Session) -> None:
     @shop.functions.query.using(blind)
@@ -174,6 +226,18 @@ async def test_what_a_layer_hides_cannot_be_reached(shop: Shop, session: Session
     assert await bound.run(look, session=session) == [False, False, True, True, False]
     with pytest.raises(AttributeError, match="BlindCtx hides 'db'"):
         await bound.run(read, session=session)
+
+
+@pytest.mark.row("F-C35")
+def test_a_view_hides_what_the_view_that_it_is_made_of_adds() -> None:
+    @dataclass(frozen=True)
+    class NamelessCtx(TeamCtx):
+        hides = frozenset({"team"})
+
+    view = NamelessCtx(BlindCtx("the context"), "red")  # type: ignore[arg-type]  # any object will do to be hidden
+    with pytest.raises(AttributeError, match="NamelessCtx hides 'team'"):
+        str(view.team)
+    assert view.now == "never"
 
 
 async def test_a_layer_further_out_cannot_reach_what_is_hidden_either(shop: Shop, session: Session) -> None:
@@ -262,6 +326,23 @@ async def test_what_a_layer_makes_of_an_argument_reaches_the_handler_behind_the_
             await sent(bound, replaced, session, text)
     with pytest.raises(InvalidError, match="size is 100 at most"):
         await sent(bound, passed, session, b'{"size": 101}')
+
+
+async def test_a_layer_that_is_around_twice_consumes_twice_and_the_outer_adds(shop: Shop, session: Session) -> None:
+    numbers = itertools.count()
+
+    @layer
+    def counting(ctx: QueryCtx, argument: TeamArg) -> Patch[QueryCtx]:
+        return Patch(ctx, added=next(numbers))
+
+    @shop.functions.query.using(counting).using(counting)
+    @counting.added(int)
+    async def twice(ctx: QueryCtx, session_id: SessionId, number: int) -> int:
+        return number
+
+    bound = shop.bind()
+    assert await bound.run(twice, TeamArg("red"), TeamArg("red"), session=session) == 1
+    assert await sent(bound, twice, session, b'{"team": "red"}') == 3
 
 
 @pytest.mark.row("F-C39")
@@ -621,12 +702,16 @@ async def test_each_layer_gets_the_extras_that_it_asks_for_and_no_others_are_tak
 
 
 async def test_a_builder_never_changes(shop: Shop, session: Session) -> None:
-    hidden: Any = shop.functions.query.using(in_team).internal
+    hidden: Any = shop.functions.query.using(in_team).internal.using(plain)
     assert hidden(_nothing).internal
 
     @shop.functions.query(internal=False)
     async def public(ctx: QueryCtx, session_id: SessionId) -> None: ...
 
+    async def given_at_once(ctx: QueryCtx, session_id: SessionId) -> None: ...
+
+    builder: Any = shop.functions.query
+    assert builder(given_at_once, internal=True).internal
     assert (public.internal, public.layers) == (False, ())
     await shop.bind().run(public, session=session)
 
@@ -667,6 +752,29 @@ async def test_after_commit_is_called_once_for_the_attempt_that_was_committed(
     assert (trace, attempts) == ([(2, 1)], [0, 1]), "a repeat runs nothing"
 
 
+async def test_after_commit_of_an_action_is_called_when_it_has_succeeded(shop: Shop, session: Session) -> None:
+    trace: list[str] = []
+    told: Any = {"after_commit": lambda done: trace.append(done.result)}
+
+    @shop.functions.mutation.using(writing(shop, [], **told))
+    async def add(ctx: MutationCtx, session_id: SessionId) -> str:
+        return "mutation"
+
+    @shop.functions.action.using(layer(lambda ctx: Patch(ctx, **told)))
+    async def act(ctx: ActionCtx, session_id: SessionId, *, fails: bool) -> str:
+        await ctx.run_mutation(add)
+        trace.append("action goes on")
+        if fails:
+            raise LookupError
+        return "action"
+
+    with pytest.raises(LookupError):
+        await shop.bind().run(act, session=session, fails=True)
+    assert trace == ["mutation", "action goes on"]
+    assert await shop.bind().run(act, session=session, fails=False) == "action"
+    assert trace[2:] == ["mutation", "action goes on", "action"]
+
+
 async def test_what_fails_after_the_commit_is_logged_and_fails_nothing(
     shop: Shop, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -687,6 +795,70 @@ async def test_what_fails_after_the_commit_is_logged_and_fails_nothing(
     assert "noting" in caplog.text
     assert "mail server" in caplog.text
     assert await items(shop, session) == ("layer", "layer")
+
+
+async def test_what_was_cancelled_within_after_commit_fails_nothing_and_who_cancels_the_call_cancels_it(
+    shop: Shop, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace: list[str] = []
+    awaited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waits = asyncio.Event()
+
+    async def wait(done: Done[Any]) -> None:
+        waits.set()
+        await awaited
+
+    told: Any = {"after_commit": telling(trace, "told")}
+
+    @shop.functions.mutation.using(writing(shop, [], **told)).using(writing(shop, [], after_commit=wait))
+    async def add(ctx: MutationCtx, session_id: SessionId) -> str:
+        return "done"
+
+    call = asyncio.ensure_future(shop.bind().run(add, session=session))
+    await waits.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (trace, await items(shop, session)) == ([], ("layer", "layer")), "committed all the same"
+    assert awaited.cancelled()
+    with caplog.at_level(logging.ERROR, "sojourn.functions.performing"):
+        assert await shop.bind().run(add, session=session) == "done"
+    assert trace == ["told"]
+    assert "noting" in caplog.text
+
+
+async def test_when_the_outcome_is_unknown_nothing_follows(clock: ManualClock) -> None:
+    class Deaf(MemoryEngine):
+        is_deaf = False
+
+        async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+            outcomes = await super().commit(batch)
+            if self.is_deaf:
+                raise CommitUnknownError("the answer was lost")
+            return outcomes
+
+    trace: list[str] = []
+    engine = Deaf(clock=clock)
+    async with Store(engine, clock=clock) as store, clock.rushing():
+        sessions = Sessions(store)
+        functions = Functions(sessions)
+        counts = functions.collection("counts", int, by=SessionId)
+        told: Any = {"after_commit": telling(trace, "told")}
+
+        @functions.mutation.using(layer(lambda ctx: Patch(ctx, **told)))
+        async def add(ctx: MutationCtx, session_id: SessionId) -> int:
+            return await ctx.db(counts).update(session_id, lambda count: count + 1)
+
+        session = (await sessions.issue()).session
+        bound = functions.bind(store)
+        engine.is_deaf = True
+        with pytest.raises(CommitUnknownError):
+            await bound.run(add, session=session, request_id="r1")
+        engine.is_deaf = False
+        assert await bound.run(add, session=session, request_id="r1") == 1
+        assert trace == [], "not for the repeat either"
+        assert await bound.run(add, session=session, request_id="r2") == 2
+    assert trace == ["told"]
 
 
 async def test_within_another_function_it_follows_the_outermost_commit(shop: Shop, session: Session) -> None:
@@ -820,6 +992,30 @@ async def test_the_caller_stays_the_same_in_all_that_a_call_runs(shop: Shop, ses
     assert await bound.run(relay, session=session) == Caller(None)
 
 
+async def test_a_mutation_goes_by_the_session_as_its_attempt_finds_it(
+    shop: Shop, session: Session, clock: ManualClock
+) -> None:
+    seen: list[Any] = []
+
+    @shop.functions.mutation
+    async def add(ctx: MutationCtx, session_id: SessionId) -> None:
+        seen.append((ctx.session.subject, ctx.caller))
+        if len(seen) == 1:
+            issued.append(await shop.sessions.rotate(issued[-1].token, subject=None))
+        await ctx.db(shop.carts).update(session_id, lambda cart: cart.plus("book"))
+
+    @shop.functions.mutation
+    async def held(ctx: MutationCtx, session_id: SessionId) -> tuple[str | None, str | None]:
+        return ctx.session.subject, ctx.caller.subject
+
+    issued = [await shop.sessions.issue("ada")]
+    bound = shop.bind()
+    async with clock.rushing():
+        await bound.answer(Call(add, issued[0].session, b"{}", caller=Caller(None, is_operator=True)))
+    assert seen == [("ada", Caller("ada", is_operator=True)), (None, Caller(None, is_operator=True))]
+    assert await bound.run(held, session=issued[0].session) == (None, None), "it was read while ada was signed in"
+
+
 async def test_who_signs_in_during_an_action_is_the_caller_from_then_on(shop: Shop) -> None:
     @shop.functions.query
     async def who(ctx: QueryCtx, session_id: SessionId) -> str | None:
@@ -872,12 +1068,24 @@ def _adds_a_promise(ctx: Any) -> Any:
     return Patch(ctx, added=_a_patch(ctx))
 
 
-async def _returns_a_coroutine(ctx: Any) -> Any:
+async def _returns_a_future(ctx: Any) -> Any:
     return Patch(ctx, added=asyncio.get_running_loop().create_future())
 
 
+async def _returns_a_coroutine(ctx: Any) -> Any:
+    return _a_patch(ctx)
+
+
+def _yields(ctx: Any) -> Any:
+    yield Patch(ctx)
+
+
 @pytest.mark.parametrize(
-    "broken", [_forgets, _returns_the_context, _forgets_to_await, _adds_a_promise, _returns_a_coroutine]
+    "broken",
+    [
+        *(_forgets, _returns_the_context, _forgets_to_await, _adds_a_promise),
+        *(_returns_a_future, _returns_a_coroutine, _yields),
+    ],
 )
 async def test_a_layer_that_returns_something_else_is_named(
     shop: Shop, session: Session, broken: Callable[..., Any]
@@ -913,6 +1121,20 @@ async def test_what_a_handler_takes_must_be_there(shop: Shop, session: Session) 
         await bound.run(nothing, session=session)
     with pytest.raises(InvalidError, match=r"in_team.*adds int, and other takes str"):
         await bound.run(other, TeamArg("red"), session=session)
+
+
+class Upper(Protocol):
+    def upper(self) -> str: ...
+
+
+class Titled(TypedDict):
+    title: str
+
+
+@pytest.mark.parametrize("kind", [SessionId, Upper, Titled, Any, "str"])
+def test_what_a_layer_adds_is_told_by_a_class(kind: Any) -> None:
+    with pytest.raises(InvalidError, match=r"plain.*none"):
+        plain.added(kind)
 
 
 class Tagged(msgspec.Struct, tag=True):

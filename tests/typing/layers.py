@@ -69,6 +69,15 @@ def visitor(ctx: MemberCtx, argument: VisitorArg) -> Patch[MemberCtx]:
     return Patch(MemberCtx(ctx, member=argument.visitor))
 
 
+class PageArg(msgspec.Struct, frozen=True):
+    page: int = 1
+
+
+@layer
+def paged(ctx: QueryCtx, argument: PageArg) -> Patch[QueryCtx]:
+    return Patch(ctx, added=argument.page, hands_on=True)
+
+
 @layer
 def narrow(ctx: QueryCtx, arguments: Mapping[str, object]) -> Patch[Narrow]:
     return Patch(ctx)
@@ -120,6 +129,24 @@ def count(ctx: QueryCtx, session_id: SessionId, found: int, *, limit: int = 20) 
 @both(role="admin", least=3)
 def together(ctx: MemberCtx, session_id: SessionId, *, limit: int) -> str:
     return ctx.member
+
+
+@team_query().using(paged).internal
+@paged.added(int)
+async def nearest_first(ctx: QueryCtx, session_id: SessionId, found: int, *, page: int = 1) -> int:
+    return found + page
+
+
+@both(role="admin").using(paged)
+async def three(ctx: QueryCtx, session_id: SessionId, *, limit: int) -> str:
+    assert_type(await ctx.run_query(nearest_first, TeamArg("red"), PageArg(), page=1), int)
+    await ctx.run_query(nearest_first, PageArg(), TeamArg("red"))  # type: ignore[arg-type]
+    await ctx.run_query(nearest_first, TeamArg("red"), PageArg(), found=1)  # type: ignore[call-arg]
+    return assert_type(await ctx.run_query(three, TeamArg("red"), VisitorArg("me"), PageArg(), limit=1), str)
+
+
+@functions.query.using(paged)  # type: ignore[arg-type]
+async def for_another_kind(ctx: MutationCtx, session_id: SessionId) -> None: ...
 
 
 @functions.query.using(narrow)
