@@ -988,6 +988,7 @@ async def test_the_caller_stays_the_same_in_all_that_a_call_runs(shop: Shop, ses
     bound = shop.bind()
     operator = Caller("root", is_operator=True)
     assert await bound.run(act, session=session, caller=operator) == [operator] * 4
+    assert await bound.run(act, session=session) == [Caller(None)] * 4, "to run for grace is not to be her"
     assert await bound.run(who, session=other) == Caller("grace")
     assert await bound.run(relay, session=session) == Caller(None)
 
@@ -1011,7 +1012,7 @@ async def test_a_mutation_goes_by_the_session_as_its_attempt_finds_it(
     issued = [await shop.sessions.issue("ada")]
     bound = shop.bind()
     async with clock.rushing():
-        await bound.answer(Call(add, issued[0].session, b"{}", caller=Caller(None, is_operator=True)))
+        await bound.answer(Call(add, issued[0].session, b"{}", is_operator=True))
     assert seen == [("ada", Caller("ada", is_operator=True)), (None, Caller(None, is_operator=True))]
     assert await bound.run(held, session=issued[0].session) == (None, None), "it was read while ada was signed in"
 

@@ -56,8 +56,8 @@ class Call(msgspec.Struct, frozen=True):
     """One call: the function, its arguments as JSON text, and what makes it recognisable.
 
     `request_id` recognises a mutation that comes again. `is_fresh` says that the session was read for this very call,
-    so that a mutation may go by it without reading it once more. Without a `caller`, or a subject of it, that
-    is the session's, in a mutation as each attempt finds it.
+    so that a mutation may go by it without reading it once more. Without a `caller` it is the session's subject, in a
+    mutation as each attempt finds it, and `is_operator` says whether an operator's rights come with it.
     """
 
     function: Function[..., Any]
@@ -67,6 +67,7 @@ class Call(msgspec.Struct, frozen=True):
     presented: Presented | None = None
     is_fresh: bool = True
     caller: Caller | None = None
+    is_operator: bool = False
 
 
 class _Done(msgspec.Struct, frozen=True, array_like=True):
@@ -113,7 +114,7 @@ class Bound:
 
         A query sees one consistent state. A mutation is one serializable transaction: re-run on conflict, and with a
         `request_id` applied once, however often it is called with it; a repeat returns the first result. An action is
-        run once and never repeated. `caller` is who asks; without one, or a subject of it, that is the session's.
+        run once and never repeated. `caller` is who asks; None stands for the session's subject.
 
         What its layers consume comes first, then its keywords. Type checkers follow neither here, since they stand
         beside `session`; by `acting_as` they follow both.
@@ -248,9 +249,7 @@ class Acting:
 
 
 def _caller(call: Call, session: Session) -> Caller:
-    if call.caller is None:
-        return Caller(session.subject)
-    return call.caller if call.caller.subject is not None else Caller(session.subject, call.caller.is_operator)
+    return Caller(session.subject, call.is_operator) if call.caller is None else call.caller
 
 
 def _digest(call: Call) -> str:

@@ -101,7 +101,15 @@ class Routes:
             await self._begins.spend(request.client)  # a client-minted session begins with its first write
         presented = Presented(self._transport.token(request) or "")
         try:
-            call = Call(function, session, bytes(asked.arguments), asked.request_id, presented, caller=caller)
+            call = Call(
+                function,
+                session,
+                bytes(asked.arguments),
+                asked.request_id,
+                presented,
+                caller=None if caller.subject is None else caller,
+                is_operator=caller.is_operator,
+            )
             return Answer(200, b'{"result":%s}' % await self._bound.answer(call))
         finally:
             if presented.issued is not None:
