@@ -46,7 +46,7 @@ async def fill_visitors(store: Store, count: int) -> None:
         active_at = now - _AGO_MS + number * _AGO_MS // count
         return (
             Put(layout.visitor(name), value, rank=active_at),
-            Put(layout.active(name), b"", rank=active_at, ttl=limits.VISIT_ACTIVE_FOR),
+            Put(layout.active(name), b"", ttl=limits.VISIT_ACTIVE_FOR),
             Put(layout.idle(name), b"", ttl=limits.VISIT_IDLE),
         )
 

@@ -66,7 +66,7 @@ async def test_a_heartbeat_makes_the_visitor_known_and_says_when_to_come_again(
     page: httpx.AsyncClient, visits: Visits
 ) -> None:
     answer = await page.post("/visit", json={"visitor": ADA})
-    assert answer.json() == {"tracked": True, "interval_ms": 60_000}
+    assert answer.json() == {"tracked": True, "interval_ms": 300_000}
     assert await here(visits) == [visitor_of(ADA)]
 
 
@@ -267,7 +267,7 @@ async def test_who_is_filtered_or_does_not_want_it_leaves_no_record(
     visit = await page.post("/visit", json={"visitor": ADA}, headers=headers)
     actions = await page.post("/visit/actions", json=batch(click(1)), headers=headers)
     cookieless = await page.post("/visit", json={}, headers=headers)
-    assert visit.json() == cookieless.json() == {"tracked": False, "interval_ms": 60_000}
+    assert visit.json() == cookieless.json() == {"tracked": False, "interval_ms": 300_000}
     assert actions.json() == {"tracked": False, "accepted": 0, "repeated": 0, "refused": []}
     assert await stored(store) == []
 

@@ -14,7 +14,7 @@ import sojourn
 from sojourn import limits
 from sojourn.engines.memory import MemoryEngine
 from sojourn.errors import ClosedError, InvalidError, LimitError
-from sojourn.kernel import Delete, Store, Transaction
+from sojourn.kernel import Reads, Store
 from sojourn.testing import FaultyEngine, ManualClock
 from sojourn.visits import ActiveChange, ChangeKind, Visits, layout, visitor_of
 
@@ -83,11 +83,41 @@ async def test_who_has_left_is_not_here_but_was_active_lately(visits: Visits) ->
     assert await names(visits, 1) == ["ada"]
 
 
-async def test_who_was_erased_a_moment_ago_leaves_a_gap_on_the_page(visits: Visits) -> None:
+async def test_who_has_left_leaves_a_gap_on_the_page(visits: Visits) -> None:
     for name in ("ada", "bo", "cy"):
         await visits.track_session(name)
-    await visits.store.commit(Transaction(writes=(Delete(layout.visitor("bo")),)))
+    await visits.leave("bo")
+    sizes: list[int] = []
+    after: str | None = None
+    while after is not None or not sizes:
+        page = await visits.get_active_sessions(limit=1, after=after)
+        sizes.append(len(page.items))
+        after = page.next
+    assert sorted(sizes)[-2:] == [1, 1]
+    assert sum(sizes) == 2
     assert sorted(await names(visits)) == ["ada", "cy"]
+
+
+@pytest.mark.row("F-C85")
+@pytest.mark.parametrize("precision", [1, 7, 60])
+async def test_who_is_listed_is_who_has_a_mark_whatever_the_step(
+    store: Store, clock: ManualClock, precision: int
+) -> None:
+    """An `active_for` that is no multiple of the step ends up to a step later than the last activity tells."""
+    visits = Visits(store, precision=timedelta(seconds=precision), active_for=timedelta(seconds=100))
+    everybody = [f"came in second {second}" for second in range(precision)]
+    for name in everybody:
+        await visits.track_session(name)
+        clock.advance(timedelta(seconds=1))
+    marks = Reads(tuple(layout.active(name) for name in everybody))
+    clock.advance(timedelta(seconds=99 - precision))
+    for _ in range(2 * precision + 1):
+        found = (await store.read(marks)).records.keys
+        here = {name for name, mark in zip(everybody, found, strict=True) if mark is not None}
+        assert set(await names(visits)) == here
+        assert await visits.count_active() == len(here)
+        clock.advance(timedelta(seconds=1))
+    assert not await names(visits)
 
 
 @pytest.mark.row("F-C91", "F-W7")
@@ -107,13 +137,12 @@ def test_minutes_that_are_none_are_refused(visits: Visits, minutes: float) -> No
 
 
 async def test_a_page_has_its_limits_and_a_cursor_its_listing(visits: Visits) -> None:
-    for name in ("ada", "bo"):
-        await visits.track_session(name)
-    here, lately = await visits.get_active_sessions(limit=1), await visits.get_active_sessions(15, limit=1)
+    for name in ("ada", "ada"):
+        await visits.track_user_action(name, "click")
+    actions = await visits.actions("ada", limit=1)
+    assert actions.next is not None
     with pytest.raises(InvalidError, match="cursor"):
-        visits.get_active_sessions(after=lately.next)
-    with pytest.raises(InvalidError, match="cursor"):
-        visits.get_active_sessions(15, after=here.next)
+        visits.get_active_sessions(after=actions.next)
     with pytest.raises(InvalidError, match="cursor"):
         visits.get_active_sessions(after="nonsense")
     with pytest.raises(InvalidError, match="limit"):
@@ -129,8 +158,8 @@ async def test_a_page_has_its_limits_and_a_cursor_its_listing(visits: Visits) ->
 )
 async def test_a_cursor_of_a_place_that_cannot_be_is_refused(visits: Visits, place: tuple[int, str, str]) -> None:
     await visits.track_session("ada")
-    for space, minutes in ((layout.ACTIVE, None), (layout.VISIT, 15)):
-        forged = base64.urlsafe_b64encode(msgspec.json.encode((space, *place))).decode()
+    for minutes in (None, 15):
+        forged = base64.urlsafe_b64encode(msgspec.json.encode((layout.VISIT, *place))).decode()
         with pytest.raises((InvalidError, LimitError)):
             await visits.get_active_sessions(minutes, after=forged.rstrip("="))
 

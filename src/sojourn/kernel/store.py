@@ -262,8 +262,8 @@ class Store:
         check_rank_span(span)
         return await self.engine.rank(span)
 
-    async def ranked(self, span: RankSpan) -> AsyncIterator[Record]:
-        """Iterate over all records of a space by rank, page by page of `span.limit`; each page is a hint, as `rank` is.
+    async def rank_pages(self, span: RankSpan) -> AsyncIterator[RankPage]:
+        """Go through a space by rank, page by page of `span.limit`; each page is a hint, as that of `rank` is.
 
         Upwards nobody is missed whose rank only grows meanwhile, and some may come twice.
 
@@ -273,8 +273,7 @@ class Store:
         """
         while True:
             page = await self.rank(span)
-            for record in page.records:
-                yield record
+            yield page
             if page.cursor is None:
                 return
             span = msgspec.structs.replace(span, after=page.cursor)

@@ -235,8 +235,9 @@ class Sessions:
             CommitUnknownError: an answer was lost; some may have been ended.
         """
         ended = 0
-        async for record in self.store.ranked(RankSpan(layout.SESSION)):
-            ended += await self.revoke(record.key.partition)
+        async for page in self.store.rank_pages(RankSpan(layout.SESSION)):
+            for record in page.records:
+                ended += await self.revoke(record.key.partition)
         return ended
 
     async def list_for(self, subject: str) -> AsyncIterator[Session]:
@@ -256,10 +257,11 @@ class Sessions:
         Raises:
             UnavailableError: the store could not be reached.
         """
-        async for record in self.store.ranked(RankSpan(layout.SESSION, reverse=True)):
-            session = await self.get(record.key.partition)
-            if session is not None:
-                yield session
+        async for page in self.store.rank_pages(RankSpan(layout.SESSION, reverse=True)):
+            for record in page.records:
+                session = await self.get(record.key.partition)
+                if session is not None:
+                    yield session
 
     async def get(self, session_id: str) -> Session | None:
         """Return the live session of this public id, or None. For operators: an id is not a credential.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -35,13 +34,15 @@ class Activity:
                 none of this listing.
             LimitError: the limit is above `limits.PAGE_MAX`.
         """
-        span = _span(minutes, checked_limit(limit))
+        asked = self._lately() if minutes is None else _since(minutes)
+        span = msgspec.structs.replace(asked, limit=checked_limit(limit), reverse=True)
         _behind(span, after)
 
         async def read(after: str | None) -> Page[Visitor]:
             page = await self._store.rank(_behind(span, after))
-            visitors = page.records if span.space == layout.VISIT else await self._visitors(page.records)
-            items = tuple(visitor_from(record, page.now) for record in visitors)
+            marks = page.records if minutes is not None else await self._marks(page.records)
+            here = zip(page.records, marks, strict=True)
+            items = tuple(visitor_from(record, page.now) for record, mark in here if mark is not None)
             return Page(items, None if page.cursor is None else page.cursor.encode(span.space))
 
         return Listing(read, after)
@@ -68,26 +69,34 @@ class Activity:
         crowd = Crowd(Space(layout.ACTIVE), self._everybody, lambda key: key.partition, lambda record: record.revision)
         return follow(self._store, crowd)
 
-    async def _visitors(self, marks: tuple[Record, ...]) -> tuple[Record, ...]:
-        """Return the visitors' own records; of one who has just been erased only the mark may be left."""
-        keys = tuple(layout.visitor(mark.key.partition) for mark in marks)
-        records = (await self._store.read(Reads(keys))).records.keys if keys else ()
-        return tuple(record for record in records if record is not None)
+    async def _everybody(self) -> AsyncIterator[Record]:
+        """Go through the marks of all who are here, upwards: nobody is missed whose activity is noted meanwhile."""
+        span = msgspec.structs.replace(self._lately(), limit=limits.PAGE_MAX)
+        async for page in self._store.rank_pages(span):
+            for mark in await self._marks(page.records):
+                if mark is not None:
+                    yield mark
 
-    def _everybody(self) -> AsyncIterator[Record]:
-        """Go through all who are here, ascending: so nobody is missed whose activity is noted meanwhile."""
-        return self._store.ranked(RankSpan(layout.ACTIVE, limit=limits.PAGE_MAX))
+    async def _marks(self, visitors: Sequence[Record]) -> tuple[Record | None, ...]:
+        """Return the marks of those visitors who are here, and None for each who has left."""
+        keys = tuple(layout.active(visitor.key.partition) for visitor in visitors)
+        return (await self._store.read(Reads(keys))).records.keys if keys else ()
+
+    def _lately(self) -> RankSpan:
+        """All who can be here: both instants are rounded up, the mark's end by up to a step further."""
+        return _active_after(self._terms.active_for + self._terms.precision)
 
 
-def _span(minutes: float | None, limit: int) -> RankSpan:
-    if minutes is None:
-        return RankSpan(layout.ACTIVE, limit=limit, reverse=True)
+def _since(minutes: float) -> RankSpan:
     most = limits.TTL_MAX / timedelta(minutes=1)
     if not 0 < minutes <= most:
         raise InvalidError("minutes_active", f"it is above 0, and at most {most:.0f}")
-    # Strictly later than the cutoff: who was active at that very instant no longer counts.
-    cutoff = Now(1 - math.ceil(minutes * 60_000))
-    return RankSpan(layout.VISIT, low=cutoff, limit=limit, reverse=True)
+    return _active_after(timedelta(minutes=minutes))
+
+
+def _active_after(ago: timedelta) -> RankSpan:
+    """Those whose last activity is strictly later: at that very instant one no longer counts."""
+    return RankSpan(layout.VISIT, low=Now(1 + -ago // timedelta(milliseconds=1)))
 
 
 def _behind(span: RankSpan, after: str | None) -> RankSpan:

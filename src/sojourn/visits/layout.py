@@ -3,7 +3,7 @@
 | space             | partition   | item          | value                   | rank          | lives               |
 |-------------------|-------------|---------------|-------------------------|---------------|---------------------|
 | `visit`           | visitor     | empty         | first seen, its visit   | last activity | until cleaned up    |
-| `visit.active`    | visitor     | empty         | nothing                 | last activity | `active_for`        |
+| `visit.active`    | visitor     | empty         | nothing                 | none          | `active_for`        |
 | `visit.idle`      | visitor     | empty         | nothing                 | none          | idle limit, touched |
 | `visit.log`       | visitor     | index         | start, engaged time     | none          | retention           |
 | `visit.action`    | visitor     | commit order  | the action              | none          | retention           |

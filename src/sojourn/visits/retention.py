@@ -178,12 +178,9 @@ class Retention:
         cutoff = (await self._store.read(Reads())).now - -(-age // _MILLISECOND)
         span = RankSpan(layout.VISIT, high=cutoff - 1, limit=at_a_time)
         treated = 0
-        while True:
-            page = await self._store.rank(span)
+        async for page in self._store.rank_pages(span):
             treated += await treat([RankAtMost(record.key, cutoff - 1) for record in page.records])
-            if page.cursor is None:
-                return Cleanup(treated, moment(cutoff))
-            span = msgspec.structs.replace(span, after=page.cursor)
+        return Cleanup(treated, moment(cutoff))
 
     async def _delete(self, stale: Sequence[RankAtMost]) -> int:
         """Delete these visitors, but for those who come back meanwhile; return how many went.

@@ -219,7 +219,7 @@ class Visitors:
         after = self._terms.after
         return (
             Ensure(layout.visitor(visitor_id), _UNNOTED, rank=after(timedelta(0))),
-            Ensure(layout.active(visitor_id), b"", rank=after(timedelta(0)), ttl=after(self._terms.active_for)),
+            Ensure(layout.active(visitor_id), b"", ttl=after(self._terms.active_for)),
             Ensure(layout.idle(visitor_id), b"", ttl=after(self._terms.idle)),
         )
 
