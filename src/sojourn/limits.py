@@ -138,8 +138,8 @@ VISIT_PRECISION_MIN: Final = timedelta(milliseconds=1)
 """Finest step in which activity is stored: the resolution of every instant."""
 
 VISIT_INTERVAL: Final = timedelta(minutes=5)
-"""Pause between two heartbeats of a browser; shorter where "here" is meant to end sooner. A page that is closed says so,
-and only one that crashed is noticed late."""
+"""Pause between two heartbeats of a browser; shorter where "here" is to end sooner. A page that is closed says so, and
+only one that crashed is noticed late."""
 
 VISIT_IDLE: Final = timedelta(minutes=30)
 """Pause after which a visitor who comes back begins a new visit. What analytics products agree on."""
