@@ -1,10 +1,6 @@
 """The layers that are there to be copied: in this process, over HTTP, and from a timer."""
 
-import functools
 import hashlib
-import importlib
-import sys
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +10,6 @@ import httpx
 import msgspec
 import pytest
 
-import sojourn
 from sojourn.errors import ApplicationError, FunctionUnknownError, InvalidError
 from sojourn.functions import Bound, Caller, Kind
 from sojourn.kernel import Attempt, Key, Now, Timer, Timers, set_timer
@@ -22,19 +17,15 @@ from sojourn.sessions import Session
 from sojourn.testing import ManualClock
 from tests.capabilities import needs
 
+from .conftest import Load
+
 ROOT = Path(__file__).parents[2]
 SECRET = "k" * 22
 
 
 @pytest.fixture
-async def book(monkeypatch: pytest.MonkeyPatch, clock: ManualClock, url: str) -> AsyncGenerator[ModuleType]:
-    """The module as it is, over a store of its own that goes by the clock of the test."""
-    monkeypatch.setenv("BOOK_STORE", url)
-    monkeypatch.setattr(sojourn, "open", functools.partial(sojourn.open, clock=clock))
-    monkeypatch.delitem(sys.modules, "examples.layers", raising=False)
-    module = importlib.import_module("examples.layers")
-    async with module.store:
-        yield module
+async def book(load: Load) -> ModuleType:
+    return await load("examples.layers", "BOOK_STORE")  # type: ignore[no-any-return]  # a module imported by name
 
 
 @pytest.fixture

@@ -1,34 +1,26 @@
 """The example's functions, in this process."""
 
 import asyncio
-import functools
-import importlib
 import signal
-import sys
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-import sojourn
 from sojourn.errors import ApplicationError, InvalidError, SessionRevokedError
 from sojourn.functions import Bound
 from sojourn.sessions import Session
 from sojourn.testing import ManualClock
+from sojourn.visits import visitor_of
 from tests.capabilities import needs
+
+from .conftest import Load
 
 
 @pytest.fixture
-async def shop(monkeypatch: pytest.MonkeyPatch, clock: ManualClock, url: str) -> AsyncGenerator[ModuleType]:
-    """The module as it is, over a store of its own that goes by the clock of the test."""
-    monkeypatch.setenv("SHOP_STORE", url)
-    monkeypatch.setattr(sojourn, "open", functools.partial(sojourn.open, clock=clock))
-    monkeypatch.delitem(sys.modules, "examples.shop", raising=False)
-    module = importlib.import_module("examples.shop")
-    async with module.store:
-        yield module
+async def shop(load: Load) -> ModuleType:
+    return await load("examples.shop", "SHOP_STORE")  # type: ignore[no-any-return]  # a module imported by name
 
 
 @pytest.fixture
@@ -147,3 +139,20 @@ async def test_kill_server_kills_this_very_process(
     monkeypatch.setattr(shop.os, "kill", lambda process, how: sent.append((process, how)))
     await bound.run(shop.kill_server, session=await issue(shop))
     assert sent == [(shop.os.getpid(), signal.SIGKILL)]
+
+
+async def test_a_visitor_sees_what_was_noted_and_has_it_forgotten(shop: ModuleType, bound: Bound) -> None:
+    """Proves that the log is found by the browser's own id only, and that nothing is left of who is forgotten."""
+    ada, bob = "a" * 22, "b" * 22
+    session = await issue(shop)
+    for secret, sku in ((ada, "mug"), (ada, "map"), (bob, "pears")):
+        await shop.visits.track_user_action(visitor_of(secret), "add", sku)
+    log = await bound.run(shop.log, session=session, visitor=ada)
+    assert [(deed.action, deed.sku) for deed in log] == [("add", "map"), ("add", "mug")]
+    assert await bound.run(shop.log, session=session, visitor=visitor_of(ada)) == [], "what is listed opens nothing"
+    assert await bound.run(shop.here, session=session) == 2
+    assert await bound.run(shop.forget, session=session, visitor=ada) > 0
+    assert await bound.run(shop.log, session=session, visitor=ada) == []
+    assert await bound.run(shop.here, session=session) == 1
+    with pytest.raises(InvalidError, match="visitor"):
+        await bound.run(shop.log, session=session, visitor="somebody")

@@ -1,0 +1,32 @@
+"""Examples as they are, each over a store of its own that goes by the clock of the test."""
+
+import functools
+import importlib
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import pytest
+
+import sojourn
+from sojourn.testing import ManualClock
+
+Load: TypeAlias = Callable[[str, str], Awaitable[Any]]
+"""Imports a module anew, after the variable that it takes the URL of its store from has been set."""
+
+
+@pytest.fixture
+async def load(monkeypatch: pytest.MonkeyPatch, clock: ManualClock, url: str) -> AsyncGenerator[Load]:
+    async with AsyncExitStack() as stack:
+
+        async def load(name: str, variable: str) -> ModuleType:
+            monkeypatch.setenv(variable, url)
+            monkeypatch.setattr(sojourn, "open", functools.partial(sojourn.open, clock=clock))
+            monkeypatch.delitem(sys.modules, name, raising=False)
+            module = importlib.import_module(name)
+            await stack.enter_async_context(module.store)
+            return module
+
+        yield load
