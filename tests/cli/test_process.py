@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import begin
 
-SOJOURN = [sys.executable, "-W", "error", "-c", "import sys; from sojourn.cli import main; sys.exit(main())"]
+SOJOURN = [sys.executable, "-W", "error", "-m", "sojourn"]
 
 
 def sojourn(*arguments: str) -> subprocess.CompletedProcess[str]:
