@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import pytest
 
 import sojourn
+from sojourn.sessions import Session
 from sojourn.testing import ManualClock
 
 Load: TypeAlias = Callable[[str, str], Awaitable[Any]]
@@ -30,3 +31,8 @@ async def load(monkeypatch: pytest.MonkeyPatch, clock: ManualClock, url: str) ->
             return module
 
         yield load
+
+
+async def issue(module: ModuleType, name: str | None = None) -> Session:
+    """Begin a session of the example's."""
+    return (await module.sessions.issue(name)).session  # type: ignore[no-any-return]  # imported by name

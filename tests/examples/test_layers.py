@@ -13,11 +13,10 @@ import pytest
 from sojourn.errors import ApplicationError, FunctionUnknownError, InvalidError
 from sojourn.functions import Bound, Caller, Kind
 from sojourn.kernel import Attempt, Key, Now, Timer, Timers, set_timer
-from sojourn.sessions import Session
 from sojourn.testing import ManualClock
 from tests.capabilities import needs
 
-from .conftest import Load
+from .conftest import Load, issue
 
 ROOT = Path(__file__).parents[2]
 SECRET = "k" * 22
@@ -31,10 +30,6 @@ async def book(load: Load) -> ModuleType:
 @pytest.fixture
 def bound(book: ModuleType) -> Bound:
     return book.functions.bind(book.store)  # type: ignore[no-any-return]  # a module imported by name has no types
-
-
-async def issue(book: ModuleType, name: str | None = None) -> Session:
-    return (await book.sessions.issue(name)).session  # type: ignore[no-any-return]
 
 
 async def test_the_session_layer_tells_the_handler_who_is_signed_in(book: ModuleType, bound: Bound) -> None:

@@ -10,12 +10,11 @@ import pytest
 
 from sojourn.errors import ApplicationError, InvalidError, SessionRevokedError
 from sojourn.functions import Bound
-from sojourn.sessions import Session
 from sojourn.testing import ManualClock
 from sojourn.visits import visitor_of
 from tests.capabilities import needs
 
-from .conftest import Load
+from .conftest import Load, issue
 
 
 @pytest.fixture
@@ -26,10 +25,6 @@ async def shop(load: Load) -> ModuleType:
 @pytest.fixture
 def bound(shop: ModuleType) -> Bound:
     return shop.functions.bind(shop.store)  # type: ignore[no-any-return]  # a module imported by name has no types
-
-
-async def issue(shop: ModuleType, name: str | None = None) -> Session:
-    return (await shop.sessions.issue(name)).session  # type: ignore[no-any-return]
 
 
 async def test_of_two_buyers_one_gets_the_last_one(shop: ModuleType, bound: Bound) -> None:

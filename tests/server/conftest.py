@@ -12,10 +12,13 @@ from sojourn.functions import ActionCtx, Functions, MutationCtx, QueryCtx
 from sojourn.kernel import Store
 from sojourn.server import App
 from sojourn.sessions import SessionId, Sessions
+from sojourn.visits import Visits
 
 ORIGIN = "http://localhost"
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36"
+ADA = "ada-0123456789-0123456789"
+EVE = "eve-0123456789-0123456789"
 
 Browse = Callable[..., Awaitable[httpx.AsyncClient]]
 
@@ -92,6 +95,18 @@ async def browse(store: Store) -> AsyncGenerator[Browse]:
             )
 
         yield client
+
+
+@pytest.fixture
+def visits(store: Store) -> Visits:
+    return Visits(store)
+
+
+async def open_page(browse: Browse, visits: Visits, **settings: Any) -> httpx.AsyncClient:
+    """Open a page of a server that has visits, in a browser that is no robot."""
+    client = await browse(App(visits.store, visits=visits, **settings))
+    client.headers["user-agent"] = BROWSER
+    return client
 
 
 def error(answer: httpx.Response) -> dict[str, Any]:

@@ -25,11 +25,10 @@ from sojourn.wire import (
     VisitRequest,
 )
 
-from .conftest import BROWSER, ORIGIN, Browse, call, error
+from .conftest import ADA, BROWSER, ORIGIN, Browse, call, error
 
 TOKEN = "correct-horse-battery-staple"  # noqa: S105  it opens nothing
 OPERATOR = {"authorization": f"Bearer {TOKEN}"}
-ADA = "ada-0123456789-0123456789"
 LISTED = visitor_of(ADA)
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -39,11 +38,6 @@ ASKED: dict[str, dict[str, Any]] = {
     "/visits/export": {"id": LISTED},
     "/visits/erase": {"id": LISTED},
 }
-
-
-@pytest.fixture
-def visits(store: Store) -> Visits:
-    return Visits(store)
 
 
 @pytest.fixture

@@ -8,26 +8,15 @@ import pytest
 
 from sojourn import limits
 from sojourn.kernel import Store
-from sojourn.server import App
 from sojourn.testing import ManualClock
 from sojourn.visits import Visits, visitor_of
 
-from .conftest import BROWSER, Browse, error
-
-ADA = "ada-0123456789-0123456789"
-EVE = "eve-0123456789-0123456789"
-
-
-@pytest.fixture
-def visits(store: Store) -> Visits:
-    return Visits(store)
+from .conftest import ADA, EVE, Browse, error, open_page
 
 
 @pytest.fixture
 async def page(browse: Browse, visits: Visits) -> httpx.AsyncClient:
-    client = await browse(App(visits.store, visits=visits, visitors_per_minute=5))
-    client.headers["user-agent"] = BROWSER
-    return client
+    return await open_page(browse, visits, visitors_per_minute=5)
 
 
 def beat(tab: str = "tab-1", **rest: Any) -> dict[str, Any]:

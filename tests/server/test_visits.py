@@ -17,27 +17,13 @@ from sojourn.server.visitors import Newcomers
 from sojourn.testing import ManualClock
 from sojourn.visits import Judge, Visits, visitor_of
 
-from .conftest import BROWSER, ORIGIN, Browse, error
-
-ADA = "ada-0123456789-0123456789"
-EVE = "eve-0123456789-0123456789"
-
-
-@pytest.fixture
-def visits(store: Store) -> Visits:
-    return Visits(store)
+from .conftest import ADA, BROWSER, ORIGIN, Browse, error, open_page
 
 
 @pytest.fixture
 async def page(browse: Browse, visits: Visits) -> httpx.AsyncClient:
     """A page of the server's own, in a browser."""
     return await open_page(browse, visits)
-
-
-async def open_page(browse: Browse, visits: Visits, **settings: Any) -> httpx.AsyncClient:
-    client = await browse(App(visits.store, visits=visits, **settings))
-    client.headers["user-agent"] = BROWSER
-    return client
 
 
 def batch(*actions: dict[str, Any], **rest: Any) -> dict[str, Any]:

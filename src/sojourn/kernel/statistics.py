@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
@@ -150,18 +150,22 @@ class _Harmless:
         self._context: AbstractContextManager[object] = nullcontext()
 
     def __enter__(self) -> None:
-        try:
+        with _reported("before"):
             context = self._observer.trip(self._trip)
             context.__enter__()
-        except Exception:  # noqa: BLE001  logged; the commits of others do not depend on it
-            _log.exception("an observer failed before a batch")
-        else:
             self._context = context
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
+        with _reported("after"):
             self._context.__exit__(kind, error, traceback)
-        except Exception:  # noqa: BLE001  as above
-            _log.exception("an observer failed after a batch")
+
+
+@contextmanager
+def _reported(when: str) -> Generator[None]:
+    """Log what an observer raises: an application's code may raise anything, and others wait for this batch."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001  see above
+        _log.exception("an observer failed %s a batch", when)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from sojourn import limits
 from sojourn.errors import InvalidError
@@ -70,14 +71,7 @@ class Authority:
 
     async def is_operator(self, request: Request) -> bool:
         """Say whether the request comes from an operator."""
-        if self._admin is None:
-            return False
-        try:
-            subject = await self._subject(request)
-        except Exception:  # noqa: BLE001  as for `admin`
-            _log.exception("who this is could not be told, so it is no operator")
-            return False
-        return await self._operates(request, subject)
+        return await self._operates(request)
 
     async def may_measure(self, request: Request) -> bool:
         """Say whether the request may see the metrics: an operator, or this machine itself without a proxy between."""
@@ -90,13 +84,15 @@ class Authority:
         given = self._authenticate(_asker(request, None))
         return given if given is None or isinstance(given, str) else await given
 
-    async def _operates(self, request: Request, subject: str | None) -> bool:
+    async def _operates(self, request: Request, subject: str | UnsetType | None = UNSET) -> bool:
+        """Ask `admin`, for a subject that is known already or is still to be found."""
         if self._admin is None:
             return False
         try:
-            given = self._admin(_asker(request, subject))
+            known = await self._subject(request) if subject is UNSET else subject
+            given = self._admin(_asker(request, known))
             return given if isinstance(given, bool) else await given is True
-        except Exception:  # noqa: BLE001  whatever it is, who could not be asked about is nobody
+        except Exception:  # noqa: BLE001  the application's code may raise anything; an error grants nothing
             _log.exception("whether this is an operator could not be decided, so it is none")
             return False
 
