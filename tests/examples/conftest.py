@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import itertools
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -11,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 import sojourn
-from sojourn.sessions import Session
+from sojourn.sessions import Session, SessionId, model
 from sojourn.testing import ManualClock
 
 Load: TypeAlias = Callable[[str, str], Awaitable[Any]]
@@ -20,6 +21,14 @@ Load: TypeAlias = Callable[[str, str], Awaitable[Any]]
 
 @pytest.fixture
 async def load(monkeypatch: pytest.MonkeyPatch, clock: ManualClock, url: str) -> AsyncGenerator[Load]:
+    numbers = itertools.count()
+
+    def new_token() -> tuple[SessionId, str]:
+        """Ids in order: by chance, one session of 128 would share a cluster's bucket with what it is apart from."""
+        session_id = SessionId(f"session-{next(numbers):014}")
+        return session_id, model.new_secret(session_id)
+
+    monkeypatch.setattr(model, "new_token", new_token)
     async with AsyncExitStack() as stack:
 
         async def load(name: str, variable: str) -> ModuleType:

@@ -345,6 +345,6 @@ def _check_plain(name: str, value: object, left: int) -> None:
     elif isinstance(value, dict) and all(isinstance(key, str) for key in cast("dict[object, object]", value)):
         children = list(cast("dict[str, object]", value).values())
     else:
-        raise InvalidError(name, f"it has a {kind}, which is no JSON")
+        raise InvalidError(name, f"what is in it of the type {kind} has no JSON form, in which names are text")
     for child in children:
         _check_plain(name, child, left - 1)
