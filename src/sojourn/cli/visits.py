@@ -22,7 +22,8 @@ from sojourn.cli.stores import existing, shown
 from sojourn.errors import InvalidError, VisitorUnknownError
 from sojourn.kernel import Reads
 from sojourn.visits import Action, Cleanup, Visit, Visitor, Visits, model, visitor_of
-from sojourn.wire import ActionView, ActiveAnswer, CleanupAnswer, EraseAnswer, VisitorAnswer, VisitorView, VisitView
+from sojourn.visits.view import view_action, view_visit, view_visitor
+from sojourn.wire import ActiveAnswer, CleanupAnswer, EraseAnswer, VisitorAnswer
 
 __all__ = ["cleanup", "erase", "export", "list_active", "show"]
 
@@ -50,7 +51,7 @@ async def list_active(url: str | None, *, minutes: float | None, limit: int, aft
         page = await Visits(store).get_active_sessions(minutes, limit, after)
         now = model.moment((await store.read(Reads())).now)
     if as_json:
-        output.document(ActiveAnswer(tuple(map(_visitor_view, page.items)), page.next))
+        output.document(ActiveAnswer(tuple(map(view_visitor, page.items)), page.next))
         return
     if page.items:
         output.table(_COLUMNS, [_cells(visitor, now) for visitor in page.items])
@@ -71,8 +72,8 @@ async def show(url: str | None, given: str, *, limit: int, as_json: bool) -> Non
         actions = (await visits.actions(visitor.anonymous_id, limit=limit, newest_first=True)).items
         now = model.moment((await store.read(Reads())).now)
     if as_json:
-        views = tuple(map(_visit_view, history)), tuple(map(_action_view, actions))
-        output.document(VisitorAnswer(_visitor_view(visitor), *views))
+        views = tuple(map(view_visit, history)), tuple(map(view_action, actions))
+        output.document(VisitorAnswer(view_visitor(visitor), *views))
         return
     _print_visitor(visitor, now)
     output.line()
@@ -150,18 +151,6 @@ async def _known(visits: Visits, given: str) -> Visitor:
 def _stale(done: Cleanup) -> str:
     plural = "" if done.deleted_count == 1 else "s"
     return f"{done.deleted_count:,} visitor{plural} last active before {done.oldest_date:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _visit_view(visit: Visit) -> VisitView:
-    return VisitView(visit.index, visit.started_at, visit.previous, visit.engaged // timedelta(milliseconds=1))
-
-
-def _visitor_view(visitor: Visitor) -> VisitorView:
-    return VisitorView(visitor.anonymous_id, visitor.created_at, visitor.last_active, _visit_view(visitor.visit))
-
-
-def _action_view(action: Action) -> ActionView:
-    return ActionView(action.action, action.timestamp, action.occurred_at, action.resource_id, action.metadata)
 
 
 def _cells(visitor: Visitor, now: datetime) -> tuple[str, ...]:

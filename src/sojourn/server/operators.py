@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -11,9 +10,9 @@ from sojourn import limits
 from sojourn.errors import VisitorUnknownError
 from sojourn.server.exchange import Answer, Request, json_answer, read_json
 from sojourn.server.routes import Route
-from sojourn.visits import Action, Visit, Visitor, Visits
+from sojourn.visits import Visits
+from sojourn.visits.view import view_action, view_visit, view_visitor
 from sojourn.wire import (
-    ActionView,
     ActiveAnswer,
     ActiveRequest,
     CleanupAnswer,
@@ -21,8 +20,6 @@ from sojourn.wire import (
     EraseAnswer,
     VisitorAnswer,
     VisitorRequest,
-    VisitorView,
-    VisitView,
 )
 
 __all__ = ["OperatorRoutes"]
@@ -30,6 +27,7 @@ __all__ = ["OperatorRoutes"]
 _ACTIVE: Final = msgspec.json.Decoder(ActiveRequest)
 _VISITOR: Final = msgspec.json.Decoder(VisitorRequest)
 _CLEANUP: Final = msgspec.json.Decoder(CleanupRequest)
+_UNKNOWN: Final = "there is no visitor of this id"
 
 
 class OperatorRoutes:
@@ -49,7 +47,7 @@ class OperatorRoutes:
         """List who is here."""
         asked: ActiveRequest = await read_json(request, _ACTIVE)
         page = await self._visits.get_active_sessions(asked.minutes, asked.limit, asked.after)
-        return json_answer(ActiveAnswer(tuple(map(_visitor, page.items)), page.next))
+        return json_answer(ActiveAnswer(tuple(map(view_visitor, page.items)), page.next))
 
     async def show(self, request: Request) -> Answer:
         """Show one visitor, and what it did last."""
@@ -59,8 +57,8 @@ class OperatorRoutes:
             raise VisitorUnknownError(_UNKNOWN)
         visits = await self._visits.history(asked.id)
         actions = await self._visits.actions(asked.id, newest_first=True)
-        answer = VisitorAnswer(_visitor(visitor), tuple(map(_visit, visits.items)), tuple(map(_action, actions.items)))
-        return json_answer(answer)
+        views = tuple(map(view_visit, visits.items)), tuple(map(view_action, actions.items))
+        return json_answer(VisitorAnswer(view_visitor(visitor), *views))
 
     async def cleanup(self, request: Request) -> Answer:
         """Delete the visitors who have stayed away. If it takes longer than a request may, ask again: it goes on."""
@@ -81,19 +79,3 @@ class OperatorRoutes:
         """Delete all that is kept of one visitor."""
         asked: VisitorRequest = await read_json(request, _VISITOR)
         return json_answer(EraseAnswer(await self._visits.erase(asked.id)))
-
-
-_UNKNOWN: Final = "there is no visitor of this id"
-
-
-def _visit(visit: Visit) -> VisitView:
-    engaged_ms = visit.engaged // timedelta(milliseconds=1)
-    return VisitView(visit.index, visit.started_at, visit.previous, engaged_ms)
-
-
-def _visitor(visitor: Visitor) -> VisitorView:
-    return VisitorView(visitor.anonymous_id, visitor.created_at, visitor.last_active, _visit(visitor.visit))
-
-
-def _action(action: Action) -> ActionView:
-    return ActionView(action.action, action.timestamp, action.occurred_at, action.resource_id, action.metadata)
