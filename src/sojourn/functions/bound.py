@@ -27,9 +27,9 @@ from sojourn.functions.context import ActionCtx, MutationCtx, QueryCtx
 from sojourn.functions.model import Caller, Function, Kind
 from sojourn.functions.performing import FollowUp, follow_up, perform
 from sojourn.kernel import Attempt, Store
+from sojourn.kernel.clock import moment
 from sojourn.kernel.codec import codec
 from sojourn.sessions import Issued, Session, SessionId, Sessions
-from sojourn.sessions.model import moment
 
 __all__ = ["Acting", "Bound", "Call", "Presented"]
 

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "SystemClock", "moment"]
+
+
+def moment(milliseconds: int) -> datetime:
+    """Return engine time as a datetime in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1_000, UTC)
 
 
 class Clock(Protocol):

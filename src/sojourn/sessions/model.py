@@ -7,7 +7,7 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -169,11 +169,6 @@ def checked(name: str, value: str | None, most: int) -> str | None:
     if not value or not value.isprintable():
         raise InvalidError(name, "it is empty, or holds characters that cannot be shown")
     return value
-
-
-def moment(milliseconds: int) -> datetime:
-    """Return an instant of the engine's clock as a date and time in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC)
 
 
 def _text(digest: bytes) -> str:

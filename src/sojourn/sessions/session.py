@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from sojourn.kernel import Attempt, Guard, Key, Present, Reads, Store
+from sojourn.kernel.clock import moment
 from sojourn.sessions import layout, lifecycle
 from sojourn.sessions.lifecycle import View
-from sojourn.sessions.model import Lifetimes, SessionId, moment
+from sojourn.sessions.model import Lifetimes, SessionId
 from sojourn.sessions.state import State
 
 __all__ = ["Issued", "Session"]

@@ -1,6 +1,6 @@
 """Visits: anonymous visitors, heartbeats, actions, who is here, presence in rooms, retention."""
 
-from sojourn.visits.listing import Listing
+from sojourn.kernel import Listing, Page
 from sojourn.visits.model import (
     Action,
     ActionInput,
@@ -10,7 +10,6 @@ from sojourn.visits.model import (
     ChangeKind,
     Cleanup,
     Count,
-    Page,
     RefusedAction,
     Visit,
     Visitor,

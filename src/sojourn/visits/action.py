@@ -17,8 +17,8 @@ from sojourn import limits
 from sojourn.errors import InvalidError, LimitError
 from sojourn.kernel import Append, Attempt, Now, Record, Store
 from sojourn.kernel.codec import codec
+from sojourn.kernel.listing import Listing, span_listing
 from sojourn.visits import layout
-from sojourn.visits.listing import Listing, span_listing
 from sojourn.visits.model import (
     Action,
     ActionInput,

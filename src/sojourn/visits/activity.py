@@ -10,10 +10,10 @@ import msgspec
 from sojourn import limits
 from sojourn.errors import InvalidError
 from sojourn.kernel import Cursor, Key, Now, RankSpan, Reads, Record, Space, Store
+from sojourn.kernel.listing import Listing, Page, checked_limit
 from sojourn.visits import layout
 from sojourn.visits.following import Crowd, follow
-from sojourn.visits.listing import Listing, checked_limit
-from sojourn.visits.model import ActiveChange, Count, Page, Terms, Visitor
+from sojourn.visits.model import ActiveChange, Count, Terms, Visitor
 from sojourn.visits.visitor import visitor_from
 
 __all__ = ["Activity"]

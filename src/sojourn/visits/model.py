@@ -6,9 +6,9 @@ import hashlib
 import itertools
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Generic, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,7 +16,8 @@ from msgspec import UNSET, UnsetType
 from sojourn import limits
 from sojourn.errors import InvalidError, LimitError
 from sojourn.kernel import Now
-from sojourn.kernel.codec import codec
+from sojourn.kernel.clock import moment
+from sojourn.kernel.codec import check_plain, codec
 
 __all__ = [
     "Action",
@@ -27,7 +28,6 @@ __all__ = [
     "ChangeKind",
     "Cleanup",
     "Count",
-    "Page",
     "RefusedAction",
     "Terms",
     "Visit",
@@ -167,13 +167,6 @@ class Count(int):
         return f"{int(self)}+" if self.more else f"{int(self)}"
 
 
-class Page(msgspec.Struct, Generic[T], frozen=True):
-    """Some of a listing. `next` resumes behind a full page, where there may be nothing more; None: nothing follows."""
-
-    items: tuple[T, ...]
-    next: str | None
-
-
 class Terms(msgspec.Struct, frozen=True):
     """What one `Visits` goes by.
 
@@ -200,11 +193,6 @@ class Terms(msgspec.Struct, frozen=True):
     def after(self, duration: timedelta) -> Now:
         """The instant so long after now, rounded up to a step: the commonest ttl and rank here."""
         return Now(duration // timedelta(milliseconds=1), self.precision // timedelta(milliseconds=1))
-
-
-def moment(milliseconds: int) -> datetime:
-    """Return engine time as a datetime in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC)
 
 
 def visitor_of(foreign: str) -> str:
@@ -318,7 +306,7 @@ def _decoded(name: str, value: object, most: int) -> object:
 
 
 def _encoded(name: str, plain: object, most: int) -> msgspec.Raw:
-    _check_plain(name, plain, limits.METADATA_DEPTH)
+    check_plain(name, plain, limits.METADATA_DEPTH)
     try:
         text = _JSON.dump(plain)
     except InvalidError as error:
@@ -330,21 +318,3 @@ def _encoded(name: str, plain: object, most: int) -> msgspec.Raw:
 def _check_bytes(name: str, found: int, most: int) -> None:
     if found > most:
         raise LimitError(name, limit=most, found=found, unit="bytes")
-
-
-def _check_plain(name: str, value: object, left: int) -> None:
-    """Let through what JSON gives back as it was: an encoder would quietly turn bytes or a date into text."""
-    if value is None or isinstance(value, str | int | float):
-        return
-    if left == 0:
-        raise InvalidError(name, f"it is nested more than {limits.METADATA_DEPTH} levels deep")
-    kind = type(value).__name__
-    children: list[object] = []
-    if isinstance(value, list | tuple):
-        children = list(cast("list[object]", value))
-    elif isinstance(value, dict) and all(isinstance(key, str) for key in cast("dict[object, object]", value)):
-        children = list(cast("dict[str, object]", value).values())
-    else:
-        raise InvalidError(name, f"what is in it of the type {kind} has no JSON form, in which names are text")
-    for child in children:
-        _check_plain(name, child, left - 1)

@@ -26,9 +26,9 @@ from sojourn import limits
 from sojourn.errors import InvalidError, RefusedError, VisitorUnknownError
 from sojourn.kernel import Attempt, Committed, Ensure, Guard, Key, Present, Reads, Record, Store, Transaction
 from sojourn.kernel.codec import codec
+from sojourn.kernel.listing import checked_limit
 from sojourn.visits import layout
 from sojourn.visits.following import Crowd, follow
-from sojourn.visits.listing import checked_limit
 from sojourn.visits.model import ActiveChange, checked, checked_data
 
 __all__ = ["Member", "Room", "Seat", "leave"]

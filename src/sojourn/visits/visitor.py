@@ -29,8 +29,8 @@ from sojourn.kernel import (
     ids,
 )
 from sojourn.kernel.codec import codec
+from sojourn.kernel.listing import Listing, span_listing
 from sojourn.visits import layout
-from sojourn.visits.listing import Listing, span_listing
 from sojourn.visits.model import Terms, Visit, Visitor, moment
 
 __all__ = ["Visitors", "visit_from", "visitor_from"]

@@ -20,10 +20,9 @@ from datetime import time, timedelta
 from typing import Any, Literal
 
 from sojourn import limits
-from sojourn.kernel import Attempt, Store
+from sojourn.kernel import Attempt, Listing, Store
 from sojourn.visits.action import Actions
 from sojourn.visits.activity import Activity
-from sojourn.visits.listing import Listing
 from sojourn.visits.model import (
     Action,
     ActiveChange,

@@ -9,12 +9,20 @@ import msgspec
 
 from sojourn import limits
 from sojourn.errors import InvalidError, LimitError
-from sojourn.kernel import Cursor, Reads, Record, Span, Store, following
-from sojourn.visits.model import Page
+from sojourn.kernel.keys import Cursor, Span, following
+from sojourn.kernel.store import Store
+from sojourn.kernel.transaction import Reads, Record
 
-__all__ = ["Listing", "checked_limit", "span_listing"]
+__all__ = ["Listing", "Page", "checked_limit", "span_listing"]
 
 T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Some of a listing. `next` resumes behind a full page, where there may be nothing more; None: nothing follows."""
+
+    items: tuple[T, ...]
+    next: str | None
 
 
 class Listing(Generic[T]):
