@@ -237,8 +237,8 @@ BUGS: Final = (
         9,
         "a subscriber who joins others is forgotten",
         SUBSCRIPTIONS,
-        "            self._listeners(scope).add(subscription)\n",
-        "            self._listeners(scope) or self._listeners(scope).add(subscription)\n",
+        "            self._listeners(scope)[subscription] = None\n",
+        "            self._listeners(scope) or self._listeners(scope).setdefault(subscription)\n",
     ),
     Bug(
         10,

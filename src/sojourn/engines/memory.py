@@ -11,7 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from itertools import count, islice
+from itertools import count, islice, takewhile
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict, SortedList
@@ -143,7 +143,8 @@ class MemoryEngine:
         # Asked after the wait, since a sweep may have trimmed the log meanwhile.
         if not self._floor <= start <= self._position:
             return Changes(self._named(self._position), gap=True)
-        keys = frozenset[Key]().union(*(row.keys for row in self._log if row.position > start))
+        newer = takewhile(lambda row: row.position > start, reversed(self._log))
+        keys = frozenset[Key]().union(*(row.keys for row in newer))
         return Changes(self._named(self._position), keys)
 
     async def sweep(self, limit: int) -> Swept:

@@ -19,6 +19,7 @@ from sojourn.kernel.engine import (
 )
 from sojourn.kernel.keys import Cursor, Key, Now, Number, RankSpan, Scope, Space, Span, following
 from sojourn.kernel.lease import Lease, LeaseInfo, Leases
+from sojourn.kernel.listing import Listing, Page
 from sojourn.kernel.outbox import Effect, Outbox, effect
 from sojourn.kernel.statistics import Observer, Statistics, Trip
 from sojourn.kernel.store import Store
@@ -80,12 +81,14 @@ __all__ = [
     "Lease",
     "LeaseInfo",
     "Leases",
+    "Listing",
     "Now",
     "Number",
     "Observer",
     "Outbox",
     "Outcome",
     "PENDING",
+    "Page",
     "Position",
     "Present",
     "Put",

@@ -21,11 +21,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sojourn import limits
-from sojourn.errors import InvalidError, LimitError
+from sojourn.errors import CommitUnknownError, InvalidError, LimitError
 from sojourn.kernel.keys import Key, Number, Span, following
 from sojourn.kernel.transaction import (
     Absent,
     Append,
+    Committed,
     Create,
     Delete,
     DeleteSpan,
@@ -82,6 +83,10 @@ class Attempt:
         self._snapshots = 0
         self._has_assumed = False
         self._now: int | None = None
+        self._deferred: list[Callable[[], Iterable[Write]]] = []
+        self.is_sent = False
+        self._is_settled = False
+        self._settling: list[Callable[[Committed | CommitUnknownError | None], None]] = []
 
     async def now(self) -> int:
         """Return the engine's time in milliseconds as of this attempt's first read; always the same in one attempt.
@@ -207,6 +212,42 @@ class Attempt:
                 first = self._writes.get(write.key)
                 self._writes[write.key] = write if first is None else self._merged(first, write)
 
+    def defer(self, make: Callable[[], Iterable[Write]]) -> None:
+        """Add the writes that `make` gives when the work is done: for what may change again before the commit.
+
+        They are not shown to this attempt's reads. `undo` does not take them back.
+
+        Raises:
+            InvalidError: the attempt is over.
+        """
+        self.check_lasting()
+        self._deferred.append(make)
+
+    def when_settled(self, tell: Callable[[Committed | CommitUnknownError | None], None]) -> None:
+        """Have `tell` called once it is known what became of this attempt, before the caller of `run` is told.
+
+        It gets the outcome when the attempt was committed, None when nothing of it was written, and the error when its
+        answer was lost. For what lives in memory beside the records; it cannot wait, and must not raise. A commit of
+        which somebody wants to be told is finished also when the caller of `run` is cancelled.
+
+        Raises:
+            InvalidError: the attempt is over.
+        """
+        self.check_lasting()
+        self._settling.append(tell)
+
+    def settle(self, became: Committed | CommitUnknownError | None) -> None:
+        """Tell what became of this attempt, once; `Store.run` calls it."""
+        self._is_settled = True
+        settling, self._settling = self._settling, []
+        for tell in settling:
+            tell(became)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Say whether somebody wants to be told what becomes of it."""
+        return bool(self._settling)
+
     def mark(self) -> Mark:
         """Return a mark of the writes so far, for `undo`."""
         return Mark(dict(self._writes), len(self._appends), len(self._deleted_spans))
@@ -219,6 +260,10 @@ class Attempt:
 
     def transaction(self, transaction_id: TransactionId | None) -> Transaction:
         """Return all of it as a value. Without a write, or an append, doing it twice is harmless: no id then."""
+        if self._deferred:
+            deferred, self._deferred = self._deferred, []
+            for make in deferred:
+                self.write(*make())
         writes = (*self._deleted_spans, *self._writes.values(), *self._appends)
         return Transaction(
             id=transaction_id if writes else None,
@@ -230,7 +275,7 @@ class Attempt:
     @property
     def has_writes(self) -> bool:
         """Say whether anything would be written."""
-        return bool(self._writes or self._appends or self._deleted_spans)
+        return bool(self._writes or self._appends or self._deleted_spans or self._deferred)
 
     @property
     def is_proved(self) -> bool:
@@ -241,6 +286,15 @@ class Attempt:
     def is_torn(self) -> bool:
         """Say whether what was seen may be of different instants, so that only a commit could prove it sound."""
         return self._snapshots > 1 or self._has_assumed
+
+    def check_lasting(self) -> None:
+        """Refuse to go on with an attempt that is over.
+
+        Raises:
+            InvalidError: the function given to `run` has returned, and left a task behind that goes on.
+        """
+        if self._is_settled:
+            raise InvalidError("tx", "this attempt is over; use it within the function given to `run` only")
 
     def _note(self, key: Key, record: Record | None) -> None:
         self._seen[key] = record

@@ -15,14 +15,14 @@ import json
 import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
 from sojourn import limits
 from sojourn.errors import CorruptError, InvalidError, LimitError
 
-__all__ = ["CHUNKED", "Codec", "codec", "pack", "unpack"]
+__all__ = ["CHUNKED", "Codec", "check_plain", "codec", "pack", "unpack"]
 
 T = TypeVar("T")
 
@@ -126,13 +126,41 @@ def _made(kind: Any) -> Codec[Any]:  # noqa: ANN401  a cache forgets which type 
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and inspect.isclass(kind) and issubclass(kind, pydantic.BaseModel):
         adapter: Any = pydantic.TypeAdapter(kind)
-        return Codec(adapter.dump_json, partial(adapter.dump_python, mode="json"), adapter.validate_json)
+        # A field of another type would be stored after a warning only, and could not be read any more.
+        dump = partial(adapter.dump_json, warnings="error")
+        return Codec(dump, partial(adapter.dump_python, mode="json", warnings="error"), adapter.validate_json)
     try:
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
     except (TypeError, ValueError) as error:
         raise InvalidError("type", f"values of {kind!r} cannot be stored: {error}") from error
     encode = msgspec.json.Encoder(enc_hook=_plain).encode
     return Codec(encode, partial(msgspec.to_builtins, enc_hook=_opaque), decoder.decode)
+
+
+def check_plain(name: str, value: object, depth: int) -> None:
+    """Let through what JSON gives back as it was: an encoder would quietly turn bytes or a date into text.
+
+    Raises:
+        InvalidError: it holds something else, or is nested more levels deep.
+    """
+    _check_plain(name, value, depth, depth)
+
+
+def _check_plain(name: str, value: object, left: int, depth: int) -> None:
+    if value is None or isinstance(value, str | int | float):
+        return
+    if left == 0:
+        raise InvalidError(name, f"it is nested more than {depth} levels deep")
+    children: list[object] = []
+    kind = type(value).__name__
+    if isinstance(value, list | tuple):
+        children = list(cast("list[object]", value))
+    elif isinstance(value, dict) and all(isinstance(key, str) for key in cast("dict[object, object]", value)):
+        children = list(cast("dict[str, object]", value).values())
+    else:
+        raise InvalidError(name, f"what is in it of the type {kind} has no JSON form, in which names are text")
+    for child in children:
+        _check_plain(name, child, left - 1, depth)
 
 
 def _plain(value: object) -> int | float | str:

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -55,7 +56,7 @@ from sojourn.kernel.transaction import (
 from sojourn.kernel.turns import Turns
 from sojourn.kernel.waiting import first_of
 
-__all__ = ["Lease", "LeaseInfo", "Leases"]
+__all__ = ["Lease", "LeaseInfo", "Leases", "ending"]
 
 _log = logging.getLogger(__name__)
 
@@ -75,11 +76,24 @@ class LeaseInfo(msgspec.Struct, frozen=True):
     since: int
     expires_at: int
 
+    @classmethod
+    def of(cls, record: Record) -> LeaseInfo:
+        """Return what the record of a lease says."""
+        return cls(_CLAIM.decode(record.value).holder, record.revision, record.rank or 0, record.expires_at or 0)
+
+
+def ending(key: Key) -> tuple[Write, ...]:
+    """Return the writes that end the lease at the key, whoever holds it, and with it the request for it."""
+    return (Delete(key), Delete(_request_key(key)))
+
 
 class Lease:
     """A granted lease, kept alive by a task of the store until it is released or lost.
 
-    `granted` is the outcome of the commit that took it, with what was read in it.
+    `granted` is the outcome of the commit that took it, with what was read in it. `lost` and `requested` say what
+    happened to it, `endangered` that it was not renewed when it should have been: the time to save. Whoever has no
+    task that waits for these sets `tell`, which is called at each of them. A holder that sends a transaction with
+    `ending` sets `is_ending` before, and takes it back if that failed.
     """
 
     def __init__(self, leases: Leases, key: Key, granted: Committed, ttl: timedelta, started: float) -> None:
@@ -90,10 +104,14 @@ class Lease:
         self.ttl = ttl
         self.lost = asyncio.Event()
         self.requested = asyncio.Event()
+        self.endangered = asyncio.Event()
+        self.is_ending = False
+        self.tell: Callable[[], None] | None = None
         self._leases = leases
         self._between = ttl.total_seconds() / limits.LEASE_RENEWALS
         self._safe_until = started + ttl.total_seconds()
         self._keeper: asyncio.Task[None] | None = None
+        self._told = 0
 
     @property
     def held(self) -> Guard:
@@ -103,7 +121,7 @@ class Lease:
     @property
     def ending(self) -> tuple[Write, ...]:
         """The writes that release the lease, for a transaction that does so with its last save."""
-        return (Delete(self.key), Delete(_request_key(self.key)))
+        return ending(self.key)
 
     @property
     def is_held(self) -> bool:
@@ -129,6 +147,7 @@ class Lease:
                 now=outcome.now,
             )
         self._safe_until = started + self.ttl.total_seconds()
+        self.endangered.clear()
 
     async def release(self) -> None:
         """Give the lease back: whoever waits takes it over at once. Releasing a lost lease does nothing.
@@ -153,6 +172,11 @@ class Lease:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
 
+    def keep_on(self) -> None:
+        """Take back `is_ending`, because that transaction failed, and look at what happened meanwhile."""
+        self.is_ending = False
+        _ = self._leases.store.spawn(self._look_again())
+
     def keep(self) -> None:
         """Start renewing at a third of the time to live, and watching for requests and for takers."""
         if self._keeper is None:
@@ -163,20 +187,23 @@ class Lease:
         while not self.lost.is_set():
             try:
                 async with self._leases.store.watch(self.key, _request_key(self.key)) as changes:
-                    await self._look()  # nobody tells of what happened before the watch was ready
+                    await first_of(
+                        self._look(), self._pause(math.inf)
+                    )  # nobody tells of what happened before the watch was ready
                     await self._follow(changes)
             except ClosedError:
                 return
             except Exception as error:  # noqa: BLE001  whatever it is: a lease is renewed, or said to be lost
                 _log.warning("the lease %s cannot be watched, trying again: %s", _shown(self.key), error)
-                await self._pause(self._between / 4)
+                if await self._is_renewed():
+                    await self._pause(self._between / 4)
 
     async def _follow(self, changes: Subscription) -> None:
         pause = self._between
         while not self.lost.is_set():
             jitter = random.uniform(0.8, 1.0)  # noqa: S311  so that leases taken together are not renewed together
             if await first_of(anext(changes), self._pause(pause * jitter)) is not None:
-                await self._look()
+                await first_of(self._look(), self._pause(math.inf))
             elif not self.lost.is_set():
                 pause = self._between if await self._is_renewed() else self._between / 4
 
@@ -188,27 +215,43 @@ class Lease:
             self._lose()
 
     async def _is_renewed(self) -> bool:
+        """Renew the lease; a renewal that hangs ends with the safe time, for then the lease is lost."""
         try:
-            await self.renew()
+            await first_of(self.renew(), self._pause(math.inf))
         except SojournError as error:
             if not self.lost.is_set():
+                self._happened(self.endangered)
                 _log.warning("the lease %s was not renewed, trying again: %s", _shown(self.key), error)
             return False
-        return True
+        return not self.lost.is_set()
 
     async def _look(self) -> None:
         """Find out what a change means: the lease was taken, or somebody asks for it."""
         keys = (self.key, _request_key(self.key))
         lease, request = (await self._leases.store.read(Reads(keys))).records.keys
+        if self.is_ending:
+            return  # whoever ends it is told by that commit
         if lease is None or lease.revision != self.token:
             self._lose()
-        elif request is not None:
-            self.requested.set()
+        elif request is not None and request.revision != self._told:
+            self._told = request.revision  # the first look and the change that it came by may both find it
+            self._happened(self.requested)
+
+    async def _look_again(self) -> None:
+        try:
+            await self._look()
+        except SojournError as error:
+            _log.warning("the lease %s could not be looked at: %s", _shown(self.key), error)
 
     def _lose(self) -> None:
         if not self.lost.is_set():
             _log.warning("the lease %s with token %d is lost", _shown(self.key), self.token)
-            self.lost.set()
+            self._happened(self.lost)
+
+    def _happened(self, event: asyncio.Event) -> None:
+        event.set()
+        if self.tell is not None:
+            self.tell()
 
 
 class Leases:
@@ -268,7 +311,16 @@ class Leases:
             UnavailableError: the store could not be reached.
         """
         (record,) = (await self.store.read(Reads(keys=(key,)))).records.keys
-        return None if record is None else _info(record)
+        return None if record is None else LeaseInfo.of(record)
+
+    async def ask(self, key: Key, *, holder: str) -> bool:
+        """Request whoever holds the lease to hand it over, for `holder`; False when nobody holds it.
+
+        Raises:
+            UnavailableError: the store could not be reached; nothing was written.
+        """
+        request = Put(_request_key(key), _CLAIM.encode(_Claim(holder)), ttl=limits.LEASE_TTL)
+        return isinstance(await self.store.submit(Transaction(guards=(Present(key),), writes=(request,))), Committed)
 
     async def revoke(self, key: Key) -> LeaseInfo | None:
         """Take the lease from whoever holds it, and return who did; the old holder is fenced and told.
@@ -281,8 +333,8 @@ class Leases:
             record = await tx.get(key)
             if record is None:
                 return None
-            tx.write(Delete(key), Delete(_request_key(key)))
-            return _info(record)
+            tx.write(*ending(key))
+            return LeaseInfo.of(record)
 
         return await self.store.run(remove)
 
@@ -292,23 +344,15 @@ class Leases:
         Raises:
             UnavailableError: the store could not be reached; the lease ends when its time is over.
         """
-        writes = (Delete(key), Delete(_request_key(key)))
         # Done twice it is harmless, so it needs no id: the second time the guard fails.
-        await self.store.submit(Transaction(guards=(RevisionIs(key, token),), writes=writes))
+        await self.store.submit(Transaction(guards=(RevisionIs(key, token),), writes=ending(key)))
 
     async def _take_turn(self, key: Key, deadline: float) -> None:
         if not self._turns.is_busy(key):
             await self._turns.take((key,))
             return
         left = deadline - self.store.clock.monotonic()
-        turn = asyncio.ensure_future(self._turns.take((key,)))
-        try:
-            came = await first_of(turn, self.store.clock.sleep(left), default=_LATE)
-        except BaseException:
-            if turn.done() and not turn.cancelled():
-                self._turns.give_back((key,))  # the turn came in the same step as the cancellation
-            raise
-        if came is _LATE:
+        if not await self._turns.take_within((key,), self.store.clock.sleep(left)):
             raise LeaseHeldError(f"others in this process wait for {_shown(key)} and it was not released in time")
 
     async def _try(self, grant: _Grant, guard: Guard) -> Lease | Conflict:
@@ -353,6 +397,7 @@ class Leases:
     ) -> Lease:
         clock = self.store.clock
         steal_at = None if steal_after is None else clock.monotonic() + steal_after
+        asked = 0
         while True:
             found = await self._try(grant, Absent(grant.key))
             if isinstance(found, Lease):
@@ -366,19 +411,15 @@ class Leases:
                 continue
             if now >= deadline:
                 raise _held_error(found)
-            if ask and record is not None:
-                await self._ask(grant)
-                ask = False
+            if ask and record is not None and record.revision != asked:
+                asked = record.revision  # each holder is asked once
+                await self.ask(grant.key, holder=grant.holder)
             until = [deadline - now]
             if record is not None and record.expires_at is not None:
                 until.append((record.expires_at - found.now) / 1_000)
             if steal_at is not None:
                 until.append(steal_at - now)
             await first_of(anext(changes), clock.sleep(min(until)))
-
-    async def _ask(self, grant: _Grant) -> None:
-        request = Put(_request_key(grant.key), _CLAIM.encode(_Claim(grant.holder)), ttl=grant.ttl)
-        await self.store.submit(Transaction(guards=(Present(grant.key),), writes=(request,)))
 
 
 class _Grant(msgspec.Struct, frozen=True):
@@ -391,19 +432,13 @@ class _Grant(msgspec.Struct, frozen=True):
 
     def transaction(self, guard: Guard) -> Transaction:
         claim = Put(self.key, _CLAIM.encode(_Claim(self.holder)), rank=Now(), ttl=self.ttl)
-        return Transaction(ids.new(), (guard, *self.guards), (claim, *self.writes), self.reads)
-
-
-_LATE: Final = object()
+        # A request was for whoever held the lease before: an expired or stolen lease leaves it behind.
+        answered = Delete(_request_key(self.key))
+        return Transaction(ids.new(), (guard, *self.guards), (claim, answered, *self.writes), self.reads)
 
 
 def _request_key(key: Key) -> Key:
     return Key(key.space, key.partition, key.item + "\x01request")
-
-
-def _info(record: Record) -> LeaseInfo:
-    claim = _CLAIM.decode(record.value)
-    return LeaseInfo(claim.holder, record.revision, record.rank or 0, record.expires_at or 0)
 
 
 def _held_error(conflict: Conflict) -> LeaseHeldError:

@@ -211,7 +211,11 @@ class Store:
                 if conflict is not None:
                     await self._wait_turn(queue, conflict, number)
                 attempt = Attempt(number, self.read, queue.enter)
-                outcome = await self._attempt(work, attempt, transaction_id, values)
+                try:
+                    outcome = await self._attempt(work, attempt, transaction_id, values)
+                finally:
+                    if not attempt.is_sent:
+                        attempt.settle(None)
                 if isinstance(outcome, int):
                     return values[outcome]
                 conflict = outcome
@@ -334,9 +338,31 @@ class Store:
             return attempt.number
         if not attempt.has_writes:
             return await self._prove(attempt) or attempt.number
-        outcome = await self.submit(attempt.transaction(transaction_id))
-        # Not always this attempt: an earlier one, whose answer was lost, may have arrived late.
-        return outcome.attempt if isinstance(outcome, Committed) else outcome
+        if not attempt.is_awaited:
+            outcome = await self.submit(attempt.transaction(transaction_id))
+            # Not always this attempt: an earlier one, whose answer was lost, may have arrived late.
+            return outcome.attempt if isinstance(outcome, Committed) else outcome
+        attempt.is_sent = True
+        sent = self.spawn(self._sent(attempt, transaction_id), finish=True)
+        sent.add_done_callback(_seen)
+        return await asyncio.shield(sent)
+
+    async def _sent(self, attempt: Attempt, transaction_id: bytes) -> int | Conflict:
+        """Commit an attempt of which somebody wants to know what becomes, whether or not its caller still waits."""
+        became: Committed | CommitUnknownError | None = None
+        try:
+            outcome = await self.submit(attempt.transaction(transaction_id))
+        except CommitUnknownError as error:
+            became = error
+            raise
+        else:
+            if isinstance(outcome, Conflict):
+                return outcome
+            is_this = outcome.attempt == attempt.number
+            became = outcome if is_this else CommitUnknownError("an earlier attempt was the one that was committed")
+            return outcome.attempt
+        finally:
+            attempt.settle(became)
 
     async def _prove(self, attempt: Attempt) -> Conflict | None:
         """Commit what the attempt read, and nothing it wrote: at one instant, or for each partition at one.
@@ -455,3 +481,9 @@ def _without(own: Mapping[Key, Put | Delete], transaction: Transaction) -> Trans
     """Return the transaction without the reads of these keys."""
     keys = tuple(key for key in transaction.reads.keys if key not in own)
     return msgspec.structs.replace(transaction, reads=Reads(keys, transaction.reads.spans))
+
+
+def _seen(sent: asyncio.Task[int | Conflict]) -> None:
+    """Take note of an error whose caller was cancelled, so that the loop does not report it as nobody's."""
+    if not sent.cancelled():
+        sent.exception()

@@ -116,9 +116,10 @@ class Subscriptions:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
-        self._by_partition: defaultdict[tuple[str, str], set[Subscription]] = defaultdict(set)
-        self._by_space: defaultdict[str, set[Subscription]] = defaultdict(set)
-        self._all: set[Subscription] = set()
+        # As sets, but in the order in which they came: they are woken in the same order in each run of a program.
+        self._by_partition: defaultdict[tuple[str, str], dict[Subscription, None]] = defaultdict(dict)
+        self._by_space: defaultdict[str, dict[Subscription, None]] = defaultdict(dict)
+        self._all: dict[Subscription, None] = {}
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
@@ -128,15 +129,15 @@ class Subscriptions:
             if self._reader is None:
                 position = (await self._engine.changes(None, 0)).position
                 self._reader = asyncio.create_task(self._follow(position))
-        self._all.add(subscription)
+        self._all[subscription] = None
         for scope in subscription.scopes:
-            self._listeners(scope).add(subscription)
+            self._listeners(scope)[subscription] = None
 
     async def remove(self, subscription: Subscription) -> None:
         """Feed the subscription no more; stop reading the log if it was the last."""
-        self._all.discard(subscription)
+        self._all.pop(subscription, None)
         for scope in subscription.scopes:
-            self._listeners(scope).discard(subscription)
+            self._listeners(scope).pop(subscription, None)
             self._forget(scope)
         async with self._starting:
             if not self._all:
@@ -185,7 +186,7 @@ class Subscriptions:
             for subscription in self._by_space.get(key.space, ()):
                 subscription.offer(key)
 
-    def _listeners(self, scope: Scope) -> set[Subscription]:
+    def _listeners(self, scope: Scope) -> dict[Subscription, None]:
         if isinstance(scope, Space):
             return self._by_space[scope.name]
         return self._by_partition[scope.space, scope.partition]

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Hashable, Iterable
+from typing import Final, Generic, TypeVar
+
+from sojourn.kernel.waiting import first_of
 
 __all__ = ["Turns"]
 
 Name = TypeVar("Name", bound=Hashable)
+
+_LATE: Final = object()
 
 
 class Turns(Generic[Name]):
@@ -42,6 +46,17 @@ class Turns(Generic[Name]):
                 taken.append(name)
         except BaseException:
             self.give_back(taken)
+            raise
+
+    async def take_within(self, names: Iterable[Name], limit: Awaitable[None]) -> bool:
+        """Wait for the turns as `take` does, but no longer than `limit`; False: it was over first, and none is held."""
+        names = tuple(names)
+        turns = asyncio.ensure_future(self.take(names))
+        try:
+            return await first_of(turns, limit, default=_LATE) is not _LATE
+        except BaseException:
+            if turns.done() and not turns.cancelled():
+                self.give_back(names)  # they came in the same step as the cancellation
             raise
 
     def give_back(self, names: Iterable[Name]) -> None:
