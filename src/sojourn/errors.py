@@ -13,17 +13,28 @@
     │  ├─ InvalidError          a value is not of the form asked for
     │  ├─ LimitError            a value is beyond a limit
     │  ├─ ClosedError           the store, or what belongs to it, is not open
+    │  │  └─ DocumentClosedError  the document was unloaded
     │  ├─ IncompatibleError     the stored data is not sojourn's, or of another release
     │  ├─ SessionInvalidError   no live session is opened by what was presented
     │  │  ├─ SessionUnknownError  there is none, or the secret does not open it
     │  │  ├─ SessionExpiredError  its idle or absolute limit was reached
     │  │  └─ SessionRevokedError  it was ended
     │  ├─ VisitorUnknownError   there is no such visitor
+    │  ├─ DocumentUnknownError  no such document, or revision of one, is stored
+    │  ├─ DocumentNotLoadedError  the document is not loaded here
+    │  ├─ DocumentInvalidError  a document's value breaks its schema
+    │  ├─ TransformInvalidError  a change of a document waits, calls back, or does not say yes or no
+    │  ├─ KeysChangedError      a change of several documents added or dropped one
+    │  ├─ MigrationFailedError  a migration step raised, or returned nothing
+    │  ├─ ImportFailedError     what brings old data in raised
+    │  ├─ LoadInProgressError   the document is being loaded here already
+    │  ├─ LoadCancelledError    the document was unloaded while it was being loaded
     │  ├─ FunctionUnknownError  no function of this name and kind may be called
     │  ├─ RequestReusedError    a request id came again with other arguments
     │  ├─ OriginRefusedError    a page of another origin, or another host name, may not ask this server
     │  ├─ RouteUnknownError     the server has no such route
     │  └─ MethodRefusedError    the route is not asked by this method
+    ├─ UnloadFailedError        some documents could not be saved and given back
     ├─ ApplicationError         a function said no, and gave data that says why
     ├─ ResultInvalidError       a function returned what it does not declare; its writes are undone
     ├─ CapabilityError          this engine cannot do that
@@ -37,6 +48,7 @@ browser client and the command line report the same word.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import ClassVar, Literal
 
@@ -48,13 +60,22 @@ __all__ = [
     "CommitUnknownError",
     "ConflictError",
     "CorruptError",
+    "DocumentClosedError",
+    "DocumentInvalidError",
+    "DocumentNotLoadedError",
+    "DocumentUnknownError",
     "FunctionUnknownError",
+    "ImportFailedError",
     "IncompatibleError",
     "InvalidError",
+    "KeysChangedError",
     "LeaseHeldError",
     "LeaseLostError",
     "LimitError",
+    "LoadCancelledError",
+    "LoadInProgressError",
     "MethodRefusedError",
+    "MigrationFailedError",
     "MissingExtraError",
     "OriginRefusedError",
     "OverloadedError",
@@ -69,7 +90,9 @@ __all__ = [
     "SessionRevokedError",
     "SessionUnknownError",
     "SojournError",
+    "TransformInvalidError",
     "UnavailableError",
+    "UnloadFailedError",
     "VisitorUnknownError",
 ]
 
@@ -216,6 +239,12 @@ class ClosedError(RefusedError):
     code: ClassVar[str] = "closed"
 
 
+class DocumentClosedError(ClosedError):
+    """The document was unloaded, or is being unloaded: it takes no change any more."""
+
+    code: ClassVar[str] = "document_closed"
+
+
 class IncompatibleError(RefusedError):
     """What stands where the store should be is not sojourn's, or was written by a newer release."""
 
@@ -252,6 +281,75 @@ class VisitorUnknownError(RefusedError):
     code: ClassVar[str] = "visitor_unknown"
 
 
+class DocumentUnknownError(RefusedError):
+    """No such document, or no such revision of it, is stored; nothing was written."""
+
+    code: ClassVar[str] = "document_unknown"
+
+
+class DocumentNotLoadedError(RefusedError):
+    """The document is not loaded by this process, so it cannot be used here; nothing was written."""
+
+    code: ClassVar[str] = "document_not_loaded"
+
+
+class DocumentInvalidError(RefusedError):
+    """A document's value breaks its schema; nothing was written, and what was there stands.
+
+    `key` is the document's, None for a template. `source` says where the value came from: `template`, `stored`,
+    `migration`, `import` or `change`.
+    """
+
+    code: ClassVar[str] = "document_invalid"
+
+    def __init__(self, problem: str, *, source: str, key: str | None = None) -> None:
+        where = source if key is None else f"{key} ({source})"
+        super().__init__(f"{where}: {problem}")
+        self.problem = problem
+        self.source = source
+        self.key = key
+
+
+class TransformInvalidError(RefusedError):
+    """A change of a document is a coroutine, calls back to its document, or does not say yes or no; nothing changed."""
+
+    code: ClassVar[str] = "transform_invalid"
+
+
+class KeysChangedError(RefusedError):
+    """A change of several documents gave back other keys than it was given; nothing changed."""
+
+    code: ClassVar[str] = "keys_changed"
+
+
+class MigrationFailedError(RefusedError):
+    """A migration step raised, or returned nothing; nothing was written. `step` is its name."""
+
+    code: ClassVar[str] = "migration_failed"
+
+    def __init__(self, message: str, *, step: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class ImportFailedError(RefusedError):
+    """What brings old data in raised; nothing was written, and the next load asks it again."""
+
+    code: ClassVar[str] = "import_failed"
+
+
+class LoadInProgressError(RefusedError):
+    """The document is being loaded by this process already; wait for that one."""
+
+    code: ClassVar[str] = "load_in_progress"
+
+
+class LoadCancelledError(RefusedError):
+    """The document was unloaded, or the documents were closed, while it was being loaded; the lease was given back."""
+
+    code: ClassVar[str] = "load_cancelled"
+
+
 class FunctionUnknownError(RefusedError):
     """No function of this name and kind may be called by this caller; an internal one is no different from none."""
 
@@ -280,6 +378,23 @@ class MethodRefusedError(RefusedError):
     """The route exists and is not asked by this method."""
 
     code: ClassVar[str] = "method_refused"
+
+
+class UnloadFailedError(SojournError):
+    """Some documents could not be saved and given back. `failed` has the error of each, by key.
+
+    What lost its lease has its unsaved value in `LeaseLostError.unsaved`; the others are still loaded, so that closing
+    can be tried again.
+    """
+
+    code: ClassVar[str] = "unload_failed"
+    retry: ClassVar[Retry] = Retry.LATER
+    written: ClassVar[Literal["no", "perhaps"]] = "perhaps"
+
+    def __init__(self, failed: Mapping[str, Exception]) -> None:
+        shown = "; ".join(f"{key}: {error}" for key, error in failed.items())
+        super().__init__(f"{len(failed)} could not be unloaded: {shown}")
+        self.failed = failed
 
 
 class ApplicationError(SojournError):

@@ -38,8 +38,8 @@ TRANSACTION_WRITES: Final = 2_000
 TRANSACTION_READS: Final = 1_000
 """Keys and spans, together, of one read."""
 
-TRANSACTION_BYTES: Final = 16_777_216
-"""Bytes of keys and values that one transaction writes. Room for a document of 10 MB and its version."""
+TRANSACTION_BYTES: Final = 33_554_432
+"""Bytes of keys and values that one transaction writes. Room for a document of 10 MB and its entry in the history."""
 
 SPAN_GUARD_RECORDS: Final = 1_000
 """Records that one guard over a span may cover. The cost of judging it is linear."""
@@ -194,6 +194,60 @@ ROOM_SEAT: Final = timedelta(hours=24)
 
 ROOM_DATA_BYTES: Final = 4_096
 """Bytes of what a member shows of itself in a room, as JSON: a cursor, a mood."""
+
+DOCUMENT_NAME_CHARS: Final = 40
+"""Characters of the name of documents of one kind. It is part of the names of their spaces."""
+
+DOCUMENT_KEY_CHARS: Final = 128
+"""Characters of a document's key. Room for any user id, UUID or path of a few parts."""
+
+HOLDER_CHARS: Final = 200
+"""Characters of what names a holder of documents to people."""
+
+DOCUMENT_BYTES: Final = 12_000_000
+"""Bytes of a document as JSON. With what must be known of it, it still is one chunked value."""
+
+DOCUMENT_LEASE: Final = timedelta(seconds=30)
+"""How long a holder that says nothing more keeps a document. As for any lease."""
+
+DOCUMENT_AUTOSAVE: Final = timedelta(minutes=5)
+"""Pause between two saves of a document that keeps changing: the most that a crash can lose of it."""
+
+DOCUMENT_AUTOSAVE_MIN: Final = timedelta(milliseconds=100)
+"""Shortest pause between two of these. Who needs each change kept saves, or uses a transaction."""
+
+DOCUMENT_HISTORY: Final = 20
+"""Saved revisions that are kept of a document, when nothing else is said."""
+
+DOCUMENT_HISTORY_MAX: Final = 500
+"""Saved revisions that can be kept of a document. One save can let all of them go."""
+
+DOCUMENT_INLINE_BYTES: Final = 4_096
+"""Bytes of JSON up to which a saved revision is kept beside what is known of it. A listing reads both."""
+
+DOCUMENT_SUBJECTS: Final = 100
+"""Subjects of one document."""
+
+DOCUMENT_TRANSACTION: Final = 100
+"""Documents of one transaction. Each is held while it runs."""
+
+DOCUMENT_WAIT: Final = timedelta(seconds=5)
+"""How much longer than a lease a loader waits, when nothing else is said. So a holder that crashed fails nobody."""
+
+MIGRATIONS: Final = 1_000
+"""Migration steps of documents of one kind. Their names are kept with each document."""
+
+MIGRATION_CHARS: Final = 100
+"""Characters of the name of a migration step."""
+
+MESSAGE_BYTES: Final = 65_536
+"""Bytes of a message to a document, as JSON."""
+
+MESSAGE_ID_CHARS: Final = 64
+"""Characters of the id of a message. Room for a UUID and a prefix."""
+
+MESSAGE_KEEP: Final = timedelta(hours=24)
+"""How long a message's id is remembered, so that it is not taken twice."""
 
 # == For now
 
@@ -429,3 +483,31 @@ VISIT_SALT_EVERY: Final = timedelta(hours=24)
 
 VISIT_REASONS: Final = 64
 """Reasons for filtering that are counted apart. Rules of an application's own count among them."""
+
+SAVE_ATTEMPTS: Final = 5
+"""Times that a save is tried while the store cannot be reached, with growing pauses."""
+
+SAVE_PAUSE: Final = timedelta(milliseconds=200)
+"""The first of these pauses; each is twice as long as the last."""
+
+SAVE_PAUSE_MAX: Final = timedelta(seconds=5)
+"""Longest of these pauses."""
+
+UNLOAD_PATIENCE: Final = timedelta(seconds=30)
+"""How long the last save of a document is tried again. After that it stays loaded, and the caller is told."""
+
+MESSAGES: Final = 1_000
+"""Messages that may wait for one document. About: two senders at once may both be let in."""
+
+MESSAGE_PAGE: Final = 100
+"""Messages that a holder reads at a time."""
+
+MESSAGE_PAUSE: Final = timedelta(seconds=5)
+"""Pause before a message whose handler failed is tried again."""
+
+DRAIN_PATIENCE: Final = timedelta(seconds=60)
+"""How long `drain` waits for holders to hand over, when nothing else is said."""
+
+DOCUMENT_TURN: Final = timedelta(seconds=10)
+"""How long a verb inside a transaction of the store waits for another change of the same document. Two of them that
+wait for each other end so."""

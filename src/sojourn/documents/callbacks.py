@@ -1,0 +1,72 @@
+"""What an application wants to be told of its documents. What it raises is logged, and changes nothing."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from sojourn.documents.model import Cause, EndReason
+from sojourn.errors import InvalidError
+from sojourn.kernel import Store
+
+if TYPE_CHECKING:
+    from sojourn.documents.document import Document
+
+__all__ = ["Callbacks", "tell"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class Callbacks(msgspec.Struct, Generic[T], frozen=True):
+    """The callbacks of one `Documents`, as its docstring describes them.
+
+    Raises:
+        InvalidError: one cannot be called, or is a coroutine where nothing can wait for it.
+    """
+
+    changed: tuple[Callable[[str, T, T | None, Cause], object], ...] = ()
+    before_save: Callable[[Document[T]], object] | None = None
+    after_save: Callable[[Document[T]], object] | None = None
+    on_session_end: Callable[[str, EndReason], object] | None = None
+    on_lease_lost: Callable[[str, T | None], object] | None = None
+    on_hand_over: Callable[[Document[T]], object] | None = None
+
+    def __post_init__(self) -> None:
+        for at, callback in enumerate(self.changed):
+            _check(f"changed_callbacks[{at}]", callback, waits=False)
+        for name, callback in msgspec.structs.asdict(self).items():
+            if name != "changed" and callback is not None:
+                _check(name, callback, waits=name.startswith("on_"))
+
+
+def _check(name: str, callback: object, *, waits: bool) -> None:
+    if not callable(callback):
+        raise InvalidError(name, "it cannot be called")
+    if not waits and inspect.iscoroutinefunction(callback):
+        raise InvalidError(name, "it is a coroutine; give a plain function, which cannot wait")
+
+
+def tell(store: Store, callback: Callable[..., object] | None, *facts: Any) -> None:
+    """Call a callback, and let what it waits for go on as a task of the store."""
+    if callback is None:
+        return
+    try:
+        result = callback(*facts)
+    except Exception:  # noqa: BLE001  an application's: reported, and it changes nothing
+        _log.exception("a callback of documents failed")
+        return
+    if inspect.isawaitable(result):
+        _ = store.spawn(_awaited(result), finish=True)
+
+
+async def _awaited(result: Awaitable[object]) -> None:
+    try:
+        await result
+    except Exception:  # noqa: BLE001  likewise
+        _log.exception("a callback of documents failed")

@@ -1,0 +1,264 @@
+"""The documents of one name that this process holds, and those that it is about to hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Generic, TypeVar
+
+from sojourn.documents.document import Document
+from sojourn.documents.holding import Holding
+from sojourn.documents.joining import Joining
+from sojourn.documents.keeping import Autosaver
+from sojourn.documents.kind import Kind
+from sojourn.documents.loading import Loader, Wanted
+from sojourn.documents.mailbox import Mailbox
+from sojourn.documents.model import checked_key
+from sojourn.documents.transacting import Transactor
+from sojourn.errors import (
+    ClosedError,
+    DocumentNotLoadedError,
+    LoadCancelledError,
+    LoadInProgressError,
+    SojournError,
+    UnavailableError,
+    UnloadFailedError,
+)
+from sojourn.kernel import Attempt
+from sojourn.kernel.waiting import first_of
+
+__all__ = ["Holders"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class _Load(Generic[T]):
+    """A load on its way. `is_cancelled`: by an unload or by closing, and not by its caller."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Document[T]] | None = None
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Give it up; whoever waits for it is told."""
+        self.is_cancelled = True
+        if self.task is not None:
+            self.task.cancel()
+
+    async def ended(self) -> None:
+        """Wait until it has ended, one way or the other."""
+        if self.task is not None:
+            await asyncio.wait((self.task,))
+
+    async def document(self, key: str) -> Document[T]:
+        """Wait for what it loads.
+
+        Raises:
+            LoadCancelledError: it was given up.
+        """
+        assert self.task is not None
+        try:
+            document = await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if waiter is None or not waiter.cancelling():
+                raise _cancelled(key) from None
+            raise
+        if self.is_cancelled:
+            raise _cancelled(key)
+        return document
+
+
+class Holders(Generic[T]):
+    """Which documents are loaded here. One that was lost stays, to say so, until it is unloaded or loaded anew."""
+
+    def __init__(self, kind: Kind[T], mailbox: Mailbox[T]) -> None:
+        self._kind = kind
+        self._mailbox = mailbox
+        self._loader = Loader(kind)
+        self._autosaver = Autosaver(kind.store, kind.terms.autosave)
+        self._held: dict[str, Holding[T]] = {}
+        self._loading: dict[str, _Load[T]] = {}
+        self._is_closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self.joining = Joining(kind, self._open_here)
+        self.transactor = Transactor(kind, self._loader, self._found)
+
+    def check_open(self) -> None:
+        """Refuse whatever is asked after closing.
+
+        Raises:
+            ClosedError: these documents are closed.
+        """
+        if self._is_closed:
+            raise ClosedError(f"the documents {self._kind.terms.name!r} are closed")
+
+    async def load(self, key: str, wanted: Wanted, subjects: tuple[str, ...]) -> Document[T]:
+        """Load a document, or return the one that is loaded."""
+        self.check_open()
+        self._kind.terms.place(key)  # out of form: said before anything is waited for
+        holding = await self._present(key)
+        if holding is not None and holding.handle is not None:
+            await self._loader.note_subjects(holding, subjects)
+            return holding.handle
+        if key in self._loading:
+            raise LoadInProgressError(f"the document {key!r} is being loaded here already")
+        load = self._loading[key] = _Load[T]()
+        load.task = self._kind.store.spawn(self._load(key, wanted, subjects))
+        load.task.add_done_callback(lambda task: self._loaded(key, load, task))
+        try:
+            return await load.document(key)
+        except asyncio.CancelledError:
+            load.cancel()
+            self._unload_unwanted(load.task)
+            raise
+
+    def loaded(self, key: str) -> Document[T]:
+        """Return the document that is loaded here, or was until its lease was lost."""
+        self.check_open()
+        holding = self._held.get(checked_key(key))
+        if holding is None or holding.handle is None:
+            raise DocumentNotLoadedError(f"Key not loaded: {key}")
+        return holding.handle
+
+    async def wanted(self, key: str) -> Document[T]:
+        """Return it likewise, but wait for a load in progress."""
+        self.check_open()
+        load = self._loading.get(checked_key(key))
+        return self.loaded(key) if load is None else await load.document(key)
+
+    async def unload(self, key: str) -> None:
+        """Give a document back, if it is loaded here; give up loading it, if it is being loaded."""
+        self.check_open()
+        load = self._loading.get(checked_key(key))
+        if load is not None:
+            load.cancel()
+            await load.ended()
+        holding = self._held.get(key)
+        if holding is not None:
+            if holding.is_ended:
+                del self._held[key]
+            await holding.unload()
+
+    def refuse_reentry(self, key: str) -> None:
+        """Refuse a change of a document from within a change of it."""
+        holding = self._held.get(checked_key(key))
+        if holding is not None:
+            holding.refuse_reentry()
+
+    async def peek(self, tx: Attempt, key: str) -> T | None:
+        """Return the value as this attempt sees it in the store."""
+        return await self.joining.peek(tx, key)
+
+    async def close(self, patience: float | None) -> None:
+        """Unload everything, side by side."""
+        self._is_closed = True
+        if self._closing is None:
+            self._closing = self._kind.store.spawn(self._close(patience), finish=True)
+            self._closing.add_done_callback(_seen)
+        try:
+            await asyncio.shield(self._closing)
+        except UnloadFailedError:
+            self._closing = None
+            raise
+
+    async def _close(self, patience: float | None) -> None:
+        loads = tuple(self._loading.values())
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*(load.ended() for load in loads), self.transactor.close())
+        self._mailbox.close()
+        held = {key: holding for key, holding in self._held.items() if not holding.is_handed_over}
+        ends = {key: asyncio.ensure_future(holding.unload()) for key, holding in held.items()}
+        if ends:
+            await self._within(patience, *ends.values())
+        failed: dict[str, Exception] = {}
+        for key, end in ends.items():
+            if not end.done():
+                failed[key] = UnavailableError(f"the document {key!r} was not unloaded in time; it goes on")
+                end.add_done_callback(_seen)
+            elif (error := end.exception()) is not None:
+                failed[key] = error if isinstance(error, Exception) else UnavailableError(str(error))
+        if failed:
+            raise UnloadFailedError(failed)
+
+    async def _within(self, patience: float | None, *ends: asyncio.Future[None]) -> None:
+        if patience is None:
+            await asyncio.wait(ends)
+        else:
+            await first_of(asyncio.wait(ends), self._kind.store.clock.sleep(patience))
+
+    async def _load(self, key: str, wanted: Wanted, subjects: tuple[str, ...]) -> Document[T]:
+        holding = await self._loader.load(key, wanted, subjects)
+        holding.on_end = self._ended
+        holding.handle = Document(holding, self.joining)
+        holding.attend()
+        self._held[key] = holding
+        self._autosaver.add(holding)
+        holding.tell_loaded()
+        self._mailbox.deliver(holding, self.transactor)
+        return holding.handle
+
+    def _loaded(self, key: str, load: _Load[T], task: asyncio.Task[Document[T]]) -> None:
+        if self._loading.get(key) is load:
+            del self._loading[key]
+        _seen(task)
+        if load.is_cancelled:
+            self._unload_unwanted(task)
+
+    def _unload_unwanted(self, task: asyncio.Task[Document[T]]) -> None:
+        """Give back what was loaded although nobody waited for it any more."""
+        if task.done() and not task.cancelled() and task.exception() is None:
+            _ = self._kind.store.spawn(self._unload_quietly(task.result()), finish=True)
+
+    async def _unload_quietly(self, document: Document[T]) -> None:
+        try:
+            await document.unload()
+        except SojournError as error:
+            _log.warning("the document %s was loaded for nobody, and not unloaded: %s", document.key, error)
+
+    async def _present(self, key: str) -> Holding[T] | None:
+        """Return the document that is loaded here; waits for one that is just being given back."""
+        while True:
+            self.check_open()
+            load = self._loading.get(key)
+            if load is not None and load.is_cancelled:
+                await load.ended()
+                continue
+            holding = self._held.get(key)
+            if holding is None or holding.is_ended:
+                self._held.pop(key, None)
+                return None
+            if holding.is_open:
+                return holding
+            await holding.ended()
+
+    async def _found(self, key: str) -> Holding[T] | None:
+        """Return what a transaction is to change: the document that is loaded here, or None."""
+        load = self._loading.get(key)
+        if load is not None:
+            await load.ended()
+        holding = self._held.get(key)
+        return None if holding is None else holding.checked_open()
+
+    def _open_here(self, key: str) -> Holding[T] | None:
+        return self._held.get(key)
+
+    def _ended(self, holding: Holding[T]) -> None:
+        """Forget a document that is no longer held, unless it has something left to hand over."""
+        self._autosaver.remove(holding)
+        self._mailbox.forget(holding)
+        if holding.unsaved is None and self._held.get(holding.key) is holding:
+            del self._held[holding.key]
+
+
+def _cancelled(key: str) -> LoadCancelledError:
+    return LoadCancelledError(f"the document {key!r} was unloaded while it was being loaded")
+
+
+def _seen(task: asyncio.Future[Any]) -> None:
+    """Take note of an error whose caller was cancelled, so that the loop does not report it as nobody's."""
+    if not task.cancelled():
+        task.exception()

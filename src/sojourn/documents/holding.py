@@ -1,0 +1,590 @@
+"""A document as this process holds it: its value, what of it is stored, and the lease under which it may be written.
+
+Each save is one commit that holds only if the lease is still ours and the stored document is still the one we know.
+When the answer to a save is lost, the very same commit is sent again; if that fails too, the save stays in doubt, and
+the next one finds out what became of it by what then stands in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from sojourn import limits
+from sojourn.documents.callbacks import tell
+from sojourn.documents.change import by_draft, by_value, refuse_waiting
+from sojourn.documents.frozen import thaw
+from sojourn.documents.kind import Kind
+from sojourn.documents.layout import Place
+from sojourn.documents.migration import Unknown
+from sojourn.documents.model import Cause, EndReason, Info
+from sojourn.documents.saving import Saving, Standing, digest, saving_of
+from sojourn.errors import (
+    CommitUnknownError,
+    ConflictError,
+    DocumentClosedError,
+    InvalidError,
+    LeaseLostError,
+    SojournError,
+    TransformInvalidError,
+    UnavailableError,
+)
+from sojourn.kernel import Committed, Conflict, Guard, Lease, Reads, Transaction, ids
+from sojourn.kernel.clock import moment
+
+if TYPE_CHECKING:
+    from sojourn.documents.document import Document
+
+__all__ = ["Holding"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_taking_part: ContextVar[object] = ContextVar("_taking_part", default=None)
+
+
+class _State(Enum):
+    OPEN = "open"
+    UNLOADING = "unloading"
+    CLOSED = "closed"
+    LOST = "lost"
+
+
+class Holding(Generic[T]):
+    """One document, held by this process. `on_end` is called when it no longer is."""
+
+    def __init__(  # noqa: PLR0913  made by the loader only
+        self,
+        kind: Kind[T],
+        place: Place,
+        lease: Lease,
+        value: T,
+        standing: Standing,
+        unknown: Unknown | None,
+        *,
+        is_saved: bool,
+        last_saved: T | None,
+    ) -> None:
+        self.place = place
+        self.lease = lease
+        self.value = value
+        self.standing = standing
+        self.last_saved = last_saved
+        self.unsaved: T | None = None
+        self.is_handed_over = False
+        self.subjects: frozenset[str] = frozenset()
+        self.is_autosaving = kind.terms.autosave is not None
+        self.on_end: Callable[[Holding[T]], None] | None = None
+        self.handle: Document[T] | None = None
+        self._kind = kind
+        self._unknown = unknown
+        self._state = _State.OPEN
+        self._changes = 0 if is_saved else 1
+        self._saved_changes = 0
+        self._doubts: dict[bytes, Saving[T]] = {}
+        self._is_changing = False
+        self._transaction: asyncio.Future[None] | None = None
+        self._owner: object = None
+        self._unloading: asyncio.Task[None] | None = None
+        self._ahead_ms = lease.granted.now - self._monotonic_ms()
+
+    # -- What it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        """The document's key."""
+        return self.place.key
+
+    @property
+    def is_saved(self) -> bool:
+        """Say whether the store has all that the value is."""
+        return self._saved_changes == self._changes
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether it may be changed, as far as this process knows."""
+        return self._state is _State.OPEN
+
+    @property
+    def closed(self) -> bool:
+        """Say whether it may not, or surely will not be able to."""
+        return not (self.is_open and self.lease.is_held)
+
+    @property
+    def is_ended(self) -> bool:
+        """Say whether this process no longer holds it."""
+        return self._state in {_State.CLOSED, _State.LOST}
+
+    @property
+    def info(self) -> Info:
+        """What is known of it as of its last save."""
+        head, facts = self.standing.head, self.standing.facts
+        return Info(
+            self.key,
+            None if head is None else head.revision,
+            moment(facts.created_at),
+            None if head is None else moment(facts.saved_at),
+            facts.applied,
+            facts.subjects,
+            self.standing.size,
+            self.place.partition,
+        )
+
+    def checked_open(self) -> Holding[T]:
+        """Return itself, if it may be changed.
+
+        Raises:
+            LeaseLostError: the lease ended or was taken. DocumentClosedError: it was unloaded, or is being so.
+        """
+        if self._state is _State.OPEN and self.lease.is_held:
+            return self
+        if self._state in {_State.OPEN, _State.LOST}:
+            raise self.lost_error()
+        raise DocumentClosedError(f"the document {self.key!r} was unloaded; load it again")
+
+    def lost_error(self, conflict: Conflict | None = None) -> LeaseLostError:
+        """Return the error that says so, with what was not saved."""
+        unsaved = self._rest()
+        if self._state is _State.LOST:
+            unsaved, self.is_handed_over = self.unsaved, True
+        return LeaseLostError(
+            f"the lease of the document {self.key!r} ended or was taken; load it again",
+            guard=self.lease.held if conflict is None else conflict.guard,
+            found=None if conflict is None else conflict.found,
+            now=None if conflict is None else conflict.now,
+            unsaved=unsaved,
+        )
+
+    # -- Changing it --------------------------------------------------------------------------------------------------
+
+    async def settled(self) -> None:
+        """Wait until no transaction is changing it."""
+        self.check_free()
+        while self._transaction is not None:
+            await asyncio.shield(self._transaction)
+
+    def update(self, change: Callable[[T], bool]) -> Coroutine[Any, Any, bool]:
+        """Change it by a function of a draft; what is wrong with the function is known before anything is awaited."""
+        refuse_waiting(change)
+        self.refuse_reentry()
+        return self._update(lambda: by_draft(self._kind.schema, self.key, self.value, change))
+
+    def update_immutable(self, change: Callable[[T], T | Literal[False]]) -> Coroutine[Any, Any, bool]:
+        """Change it by a function of the value."""
+        refuse_waiting(change)
+        self.refuse_reentry()
+        return self._update(lambda: by_value(self._kind.schema, self.key, self.value, change))
+
+    async def _update(self, make: Callable[[], T | None]) -> bool:
+        await self.settled()
+        self.checked_open()
+        with self.changing():
+            new = make()
+        if new is None:
+            return False
+        self.adopt(new, Cause.UPDATE)
+        return True
+
+    @contextmanager
+    def edit(self) -> Generator[T]:
+        """Change it by a block that writes into a draft."""
+        self.refuse_reentry()
+        before = self._untouched().value
+        draft = thaw(before)
+        yield draft
+        if self._untouched().value is not before:
+            raise ConflictError(f"the document {self.key!r} was changed by somebody else during the block; do it again")
+        self.adopt(self._kind.schema.changed(draft, before, key=self.key), Cause.UPDATE)
+
+    def adopt(self, new: T, cause: Cause) -> None:
+        """Take a checked value as the present one, and tell whoever wants to know, unless it is the same."""
+        old = self.value
+        if new is old:
+            return
+        self.value = new
+        self._changes += 1
+        self.tell_changed(old, cause)
+
+    def tell_loaded(self) -> None:
+        """Tell whoever wants to know that there is a value."""
+        self.tell_changed(None, Cause.LOAD)
+
+    def tell_changed(self, old: T | None, cause: Cause) -> None:
+        """Tell whoever wants to know that the value is another one."""
+        if self.handle is None:
+            return  # leased for one transaction only: nobody has it
+        for callback in self._kind.callbacks.changed:
+            tell(self._kind.store, callback, self.key, self.value, old, cause)
+
+    def add_subjects(self, subjects: Iterable[str]) -> None:
+        """Note that it belongs to these subjects too; the next save stores it."""
+        self.subjects |= set(subjects)
+        self._changes += 1
+
+    @contextmanager
+    def changing(self) -> Generator[None]:
+        """Within, a function of the application decides on the value; it may not come back here."""
+        self._is_changing = True
+        try:
+            yield
+        finally:
+            self._is_changing = False
+
+    def begin_transaction(self, owner: object = None) -> None:
+        """Let updates wait, until `end_transaction`. Called with the document's turn.
+
+        `owner` is the attempt of the store's transaction that it takes part in.
+        """
+        self._transaction = asyncio.get_running_loop().create_future()
+        self._owner = owner
+        if owner is not None:
+            _taking_part.set(owner)
+
+    def check_free(self) -> None:
+        """Refuse to wait for a transaction from within that transaction.
+
+        Raises:
+            InvalidError: the document takes part in the transaction of the store in which the caller runs.
+        """
+        if self._owner is not None and self._owner is _taking_part.get():
+            raise InvalidError("tx", f"the document {self.key!r} takes part in this transaction; give `tx` here too")
+
+    def end_transaction(self) -> None:
+        """Let updates go on."""
+        waiting, self._transaction, self._owner = self._transaction, None, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def _untouched(self) -> Holding[T]:
+        if self._transaction is not None:
+            raise ConflictError(f"a transaction is changing the document {self.key!r}; `update` waits for it")
+        return self.checked_open()
+
+    def refuse_reentry(self) -> None:
+        """Refuse a change from within a change.
+
+        Raises:
+            TransformInvalidError: a function of the application is deciding on the value.
+        """
+        if self._is_changing:
+            raise TransformInvalidError(f"a change of the document {self.key!r} calls back to it; write into the draft")
+
+    # -- Saving it ----------------------------------------------------------------------------------------------------
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """What must still be so for a save to hold: the lease is ours, and the stored document the one we know."""
+        return self.lease.held, self.standing.guard(self.place)
+
+    def saving(self, value: T, cause: Cause, *, releases: bool = False) -> Saving[T]:
+        """Return what stores a value, the present one or one that it is to become.
+
+        Raises:
+            InvalidError: it has no JSON form. LimitError: it is too large.
+        """
+        return saving_of(
+            self._kind,
+            self.place,
+            self.standing.belonging_to(self.subjects),
+            value,
+            cause,
+            now=self._monotonic_ms() + self._ahead_ms,
+            changes=self._changes,
+            unknown=self._unknown,
+            releases=releases,
+        )
+
+    def become(self, saving: Saving[T], outcome: Committed, cause: Cause) -> None:
+        """Take over a value that a transaction has stored, and tell whoever wants to know."""
+        old, self.value = self.value, saving.value
+        self._changes += 1
+        self.saved(msgspec.structs.replace(saving, changes=self._changes), outcome)
+        if old is not self.value:
+            self.tell_changed(old, cause)
+
+    def saved(self, saving: Saving[T], outcome: Committed) -> None:
+        """Note that a save holds."""
+        assert outcome.revision is not None
+        self._ahead_ms = outcome.now - self._monotonic_ms()
+        self.standing = saving.standing(self.place, outcome.revision)
+        self.last_saved = saving.value
+        self._saved_changes = max(saving.changes, self._saved_changes)
+        self._doubts.clear()
+        self._tell(self._kind.callbacks.after_save)
+
+    def doubted(self, saving: Saving[T]) -> None:
+        """Note that nobody knows whether a save holds."""
+        self._doubts[saving.digest] = saving
+
+    def is_in_doubt(self, saving: Saving[T]) -> bool:
+        """Say whether nobody knows whether a save holds."""
+        return saving.digest in self._doubts
+
+    async def save(self) -> None:
+        """Store the value, unless it is stored."""
+        self.checked_open().check_free()
+        wanted = self._changes
+        if self.is_saved:
+            return
+        await self._kind.turns.take((self.key,))
+        await self._finished(lambda: self._save(wanted))
+
+    async def autosave(self) -> None:
+        """Store the value if it is to be stored now and then; what goes wrong is logged."""
+        if self.is_open and self.is_autosaving and not self.is_saved:
+            await self._try("saved", self.save)
+
+    async def unload(self, reason: EndReason = EndReason.UNLOADED) -> None:
+        """Store the value unless it is stored, and give the lease back."""
+        self.check_free()
+        if self._unloading is None:
+            if self.is_ended:
+                if self.unsaved is not None:
+                    raise self.lost_error()
+                return
+            if not self.is_saved:
+                self._tell(self._kind.callbacks.before_save)
+            self._state = _State.UNLOADING
+            self._unloading = self._kind.store.spawn(self._unload(reason), finish=True)
+            self._unloading.add_done_callback(_seen)
+        await asyncio.shield(self._unloading)
+
+    async def ended(self) -> None:
+        """Wait until an unload on its way has ended, one way or the other."""
+        if self._unloading is not None:
+            await asyncio.wait((self._unloading,))
+
+    async def _save(self, wanted: int) -> None:
+        if self._saved_changes >= wanted:
+            return  # by a save that was waited for
+        if self._state is _State.LOST:
+            raise self.lost_error()
+        self._tell(self._kind.callbacks.before_save)
+        await self._persist(self.saving(self.value, Cause.UPDATE), None)
+
+    async def _unload(self, reason: EndReason) -> None:
+        await self._kind.turns.take((self.key,))
+        try:
+            if not self.is_ended:
+                self.lease.is_ending = True
+                await self._persist(
+                    None if self.is_saved else self.saving(self.value, Cause.UPDATE, releases=True),
+                    limits.UNLOAD_PATIENCE.total_seconds(),
+                )
+                self._end(reason)
+        except LeaseLostError:
+            pass
+        except SojournError:
+            if not self.is_ended:
+                self._state, self._unloading = _State.OPEN, None
+                self.lease.keep_on()
+            raise
+        finally:
+            self._kind.turns.give_back((self.key,))
+        await self.lease.stop_keeping()
+        if self.unsaved is not None:
+            raise self.lost_error()
+
+    async def _persist(self, saving: Saving[T] | None, patience: float | None) -> None:
+        """Commit a save, or the release alone, until it is known to hold; give up after some attempts or seconds."""
+        pauses, releases = self._pauses(patience), saving is None or saving.releases
+        transaction = self._commit_of(saving)
+        while True:
+            try:
+                outcome = await self._kind.store.submit(transaction)
+            except (UnavailableError, CommitUnknownError) as error:
+                await self._pause_after(error, saving, pauses)
+                continue  # the very same transaction: if it was applied, the engine says so
+            if isinstance(outcome, Committed):
+                if saving is not None:
+                    self.saved(saving, outcome)
+                return
+            if await self.is_given_back(outcome) or (self.is_saved and not releases):
+                return
+            saving = None if self.is_saved else self.saving(self.value, Cause.UPDATE, releases=releases)
+            transaction = self._commit_of(saving)
+
+    async def _pause_after(
+        self, error: UnavailableError | CommitUnknownError, saving: Saving[T] | None, pauses: Iterator[float]
+    ) -> None:
+        """Wait before the next attempt, or raise when there is none."""
+        if saving is not None and isinstance(error, CommitUnknownError):
+            self.doubted(saving)
+        is_doubted = saving is not None and self.is_in_doubt(saving)
+        pause = next(pauses, None)
+        if not self.lease.is_held:
+            self.lose()
+            if not is_doubted:
+                raise self.lost_error() from error
+        elif pause is not None:
+            await self._kind.store.clock.sleep(pause)
+            return
+        if is_doubted and not isinstance(error, CommitUnknownError):
+            raise CommitUnknownError(f"the save of {self.key!r} was sent, and its answer lost") from error
+        raise error
+
+    def _pauses(self, patience: float | None) -> Iterator[float]:
+        """Yield growing pauses: some of them, or as many as fit into so many seconds."""
+        pause, longest = limits.SAVE_PAUSE.total_seconds(), limits.SAVE_PAUSE_MAX.total_seconds()
+        clock = self._kind.store.clock
+        until = None if patience is None else clock.monotonic() + patience
+        left = limits.SAVE_ATTEMPTS - 1
+        while left > 0 if until is None else clock.monotonic() < until:
+            yield pause
+            pause, left = min(2 * pause, longest), left - 1
+
+    def _commit_of(self, saving: Saving[T] | None) -> Transaction:
+        """Return the transaction of a save, or of the release alone."""
+        if saving is None:
+            return Transaction(ids.new(), guards=(self.lease.held,), writes=self.lease.ending)
+        ending = self.lease.ending if saving.releases else ()
+        return Transaction(ids.new(), guards=self.guards, writes=(*saving.writes, *ending))
+
+    async def is_given_back(self, conflict: Conflict) -> bool:
+        """Find out what a conflict means: that an earlier save in doubt holds, or that the lease is lost.
+
+        True says that the document was stored and given back by such a save; False that the next commit may be tried.
+
+        Raises:
+            LeaseLostError: it is lost, with all that was not stored.
+        """
+        is_gone = conflict.guard == self.lease.held
+        found = conflict.found
+        if is_gone and self._doubts:
+            (found,) = (await self._kind.store.read(Reads((self.place.document,)))).records.keys
+        doubt = None if found is None or not self._doubts else self._doubts.get(digest(found.value))
+        if doubt is None or found is None:
+            self.lose()
+            raise self.lost_error(conflict)
+        self.saved(doubt, Committed(found.revision, conflict.now))
+        if is_gone and not doubt.releases:
+            self.lose()
+            raise self.lost_error(conflict)
+        return is_gone
+
+    async def find_out(self) -> None:
+        """Find out what became of saves in doubt, and whether the lease is still held. Called with the document's turn.
+
+        Raises:
+            LeaseLostError: it is not.
+            UnavailableError: the store could not be reached.
+        """
+        keys = (self.lease.key, self.place.document)
+        snapshot = await self._kind.store.read(Reads(keys))
+        lease, found = snapshot.records.keys
+        doubt = None if found is None else self._doubts.get(digest(found.value))
+        if doubt is not None and found is not None:
+            self.saved(doubt, Committed(found.revision, snapshot.now))
+        if lease is None or lease.revision != self.lease.token:
+            self.lose()
+            raise self.lost_error()
+
+    @property
+    def has_doubts(self) -> bool:
+        """Say whether nobody knows what became of some save."""
+        return bool(self._doubts)
+
+    # -- Losing it and giving it back ---------------------------------------------------------------------------------
+
+    def attend(self) -> None:
+        """From now on, do what has to be done when something happens to the lease."""
+        self.lease.tell = self._noticed
+        if self.lease.lost.is_set() or self.lease.requested.is_set():
+            self._noticed()
+
+    def _noticed(self) -> None:
+        """The lease was lost, or is asked for, or was not renewed when it should have been."""
+        spawn = self._kind.store.spawn
+        if self.lease.lost.is_set():
+            _ = spawn(self._lost(), finish=True)
+        elif self.lease.requested.is_set():
+            self.lease.requested.clear()
+            _ = spawn(self._hand_over())
+        elif not self.is_saved:
+            _ = spawn(self._try("saved", self.save))
+
+    def lose(self) -> None:
+        """Note that the lease is lost, and tell it once."""
+        if not self.is_ended:
+            self.unsaved = self._rest()
+            self._state = _State.LOST
+            _ = self._kind.store.spawn(self.lease.stop_keeping())
+            self._ended(EndReason.LEASE_LOST)
+
+    def released(self) -> None:
+        """Note that a transaction has given the lease back."""
+        self._end(EndReason.UNLOADED)
+        _ = self._kind.store.spawn(self.lease.stop_keeping())
+
+    async def _lost(self) -> None:
+        """Wait for a save on its way, which may still have held; then the lease is lost."""
+        await self._kind.turns.take((self.key,))
+        try:
+            if not self.is_ended:
+                self.lose()
+        finally:
+            self._kind.turns.give_back((self.key,))
+
+    async def _hand_over(self) -> None:
+        if self._kind.callbacks.on_hand_over is not None:
+            self._tell(self._kind.callbacks.on_hand_over)
+        else:
+            await self._try("handed over", lambda: self.unload(EndReason.HANDED_OVER))
+
+    async def _try(self, done: str, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except SojournError as error:
+            _log.warning("the document %s was not %s: %s", self.key, done, error)
+
+    def _end(self, reason: EndReason) -> None:
+        self._state = _State.CLOSED
+        self._ended(reason)
+
+    def _ended(self, reason: EndReason) -> None:
+        callbacks, store = self._kind.callbacks, self._kind.store
+        if self.on_end is not None:
+            self.on_end(self)
+        if self.handle is None:
+            return  # leased for one transaction only: nobody has it
+        if reason is EndReason.LEASE_LOST:
+            self.is_handed_over = callbacks.on_lease_lost is not None
+            tell(store, callbacks.on_lease_lost, self.key, self.unsaved)
+        tell(store, callbacks.on_session_end, self.key, reason)
+
+    def _rest(self) -> T | None:
+        return None if self.is_saved else self.value
+
+    def _tell(self, callback: Callable[[Document[T]], object] | None) -> None:
+        if self.handle is not None:
+            tell(self._kind.store, callback, self.handle)
+
+    async def _finished(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do work that has the document's turn, and gives it back, as a task of the store: nobody cancels it."""
+
+        async def finish() -> None:
+            try:
+                await work()
+            finally:
+                self._kind.turns.give_back((self.key,))
+
+        task = self._kind.store.spawn(finish(), finish=True)
+        task.add_done_callback(_seen)
+        await asyncio.shield(task)
+
+    def _monotonic_ms(self) -> int:
+        return int(self._kind.store.clock.monotonic() * 1_000)
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Take note of an error whose caller was cancelled, so that the loop does not report it as nobody's."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,37 @@
+"""What the documents of one name have in common in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from sojourn.documents.callbacks import Callbacks
+from sojourn.documents.migration import Chain
+from sojourn.documents.model import Terms
+from sojourn.documents.schema import Schema
+from sojourn.kernel import Leases, Store
+from sojourn.kernel.turns import Turns
+
+__all__ = ["Kind"]
+
+T = TypeVar("T")
+
+
+class Kind(msgspec.Struct, Generic[T], frozen=True):
+    """How documents of one name are checked and kept, and whom to tell of them.
+
+    `turns` has one turn for each key: saves, unloads and transactions of one document come one after the other.
+    """
+
+    store: Store
+    terms: Terms
+    schema: Schema[T]
+    chain: Chain
+    callbacks: Callbacks[T]
+    leases: Leases
+    turns: Turns[str]
+    fill: bool = False
+    import_legacy: Callable[[str], object] | None = None
+    repair: Callable[[str, object, str], object] | None = None
