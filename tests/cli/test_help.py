@@ -16,7 +16,9 @@ COMMANDS = tuple(cli.commands(program()))
 RUNNABLE = [
     *("serve", "sessions list", "sessions show", "sessions revoke"),
     *("visits active", "visits show", "visits cleanup", "visits export", "visits erase"),
-    *("sweep", "doctor"),
+    *("documents list", "documents show", "documents history", "documents diff"),
+    *("documents rollback", "documents revoke", "documents erase", "documents export"),
+    *("drain", "sweep", "doctor"),
 ]
 
 
@@ -30,7 +32,7 @@ def find(path: str) -> App:
 
 def test_the_commands_are_those_promised() -> None:
     """Proves that nothing was added or lost without this test, and with it the page, being told."""
-    groups = {"": "serve", "sessions": "sessions list", "visits": "visits active"}
+    groups = {"": "serve", "sessions": "sessions list", "visits": "visits active", "documents": "documents list"}
     expected = list(RUNNABLE)
     for group, first in groups.items():
         expected.insert(expected.index(first), group)
@@ -70,10 +72,14 @@ def test_descriptions_are_not_broken_twice(path: str) -> None:
 def test_what_prints_data_prints_json() -> None:
     """Proves that each takes --json, but serve and what prints nothing else, and that the page shows its document."""
     with_json = [path for path in RUNNABLE if "--json" in cli.help_text(program(), path)]
-    assert with_json == [path for path in RUNNABLE if path not in {"serve", "visits export"}] == list(cli.DOCUMENTS)
+    assert (
+        with_json
+        == [path for path in RUNNABLE if path not in {"serve", "visits export", "documents export"}]
+        == list(cli.DOCUMENTS)
+    )
 
 
-@pytest.mark.parametrize("arguments", ["", "sessions", "visits"])
+@pytest.mark.parametrize("arguments", ["", "sessions", "visits", "documents"])
 def test_a_group_alone_shows_its_help(run: Run, arguments: str) -> None:
     """Proves that whoever does not know what to type is shown what there is."""
     ran = run(*arguments.split())

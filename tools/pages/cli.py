@@ -4,6 +4,7 @@ import inspect
 import types
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from enum import StrEnum
 from io import StringIO
 from pathlib import Path
 from textwrap import fill
@@ -14,7 +15,7 @@ from cyclopts import App
 from rich.console import Console
 
 from sojourn import wire
-from sojourn.cli import doctor, failures, sessions, sweeping
+from sojourn.cli import doctor, document_rows, failures, sessions, sweeping
 from sojourn.cli.program import program
 
 __all__ = ["DOCUMENTS", "commands", "help_text", "render"]
@@ -29,6 +30,14 @@ DOCUMENTS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "visits show": wire.VisitorAnswer,
     "visits cleanup": wire.CleanupAnswer,
     "visits erase": wire.EraseAnswer,
+    "documents list": document_rows.Listed,
+    "documents show": document_rows.Shown,
+    "documents history": document_rows.Past,
+    "documents diff": document_rows.Compared,
+    "documents rollback": document_rows.RolledBack,
+    "documents revoke": document_rows.Revoked,
+    "documents erase": document_rows.Erased,
+    "drain": document_rows.Drained,
     "sweep": sweeping.Sums,
     "doctor": doctor.Diagnosis,
 }
@@ -47,6 +56,8 @@ look after a store of them while a server uses it, or without one.
   `prefix=`.
 - Tables are for people, and cut what does not fit; ids are never cut. `--json` prints one JSON document whose keys stay
   (new ones may come). Times are ISO 8601 in UTC.
+- Documents are shown as they are stored, by name and key; the command line knows no schema, and changes no value but by
+  a rollback.
 - No command ever prints a token. Where an id is expected a token may be given: only the public id in it is used.
 - No command prints a browser's own id, by which it acts for a visitor. It may be given where a visitor's is expected.
 - What ends a session here deletes its state and its records of collections: the store knows which spaces those are.
@@ -112,7 +123,7 @@ def section(app: App, path: str) -> str:
     shown = [f"## `{f'sojourn {path}'.strip()}`", f"```text\n{help_text(app, path)}\n```"]
     if path in DOCUMENTS:
         document = DOCUMENTS[path]
-        said = " ".join(str(inspect.getdoc(kind)) for kind in dict.fromkeys(structs(document)))
+        said = " ".join(" ".join(str(inspect.getdoc(kind)).split()) for kind in dict.fromkeys(structs(document)))
         shown += [fill(f"With `--json`: {said[0].lower()}{said[1:]}", 120), f"```text\n{outline(document)}\n```"]
     return "\n\n".join(shown) + "\n"
 
@@ -126,6 +137,8 @@ def outline(kind: Any, indent: str = "") -> str:  # noqa: ANN401  any annotation
             f'{deeper}"{each.encode_name}": {outline(each.type, deeper)}' for each in msgspec.structs.fields(kind)
         ]
         return "{\n" + ",\n".join(fields) + f"\n{indent}}}"
+    if inspect.isclass(kind) and issubclass(kind, StrEnum):
+        return " or ".join(f'"{value}"' for value in kind)
     if get_origin(kind) in {list, tuple}:
         return f"[{outline(arguments[0], indent)}]"
     if get_origin(kind) is dict:

@@ -10,24 +10,16 @@ from typing import Annotated, Final, TypeAlias
 from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from sojourn import limits
+from sojourn.cli.document_commands import add_document_commands
+from sojourn.cli.options import ID, JsonOption, StoreOption
 from sojourn.errors import InvalidError
 
 __all__ = ["program", "run"]
 
-StoreOption: TypeAlias = Annotated[
-    str | None,
-    Parameter(name="--store", env_var="SOJOURN_STORE", help="URL of the store, for example sqlite:///app.db."),
-]
-JsonOption: TypeAlias = Annotated[
-    bool,
-    Parameter(name="--json", negative="", show_default=False, help="Print one JSON document, for programs."),
-]
-# Ids and tokens are random, and one in 64 begins with a hyphen.
-_ID: Final = Parameter(allow_leading_hyphen=True)
-VisitorArgument: TypeAlias = Annotated[str, Parameter(name="ID", help="Id of the visitor."), _ID]
+VisitorArgument: TypeAlias = Annotated[str, Parameter(name="ID", help="Id of the visitor."), ID]
 
 _HELP: Final = """\
-Serve sessions and visits, and look after a store of them.
+Serve sessions and visits, and look after a store of them and of documents.
 
 Commands that ask for a store take it from --store or from the environment
 variable SOJOURN_STORE.
@@ -37,6 +29,7 @@ For example:
     sojourn serve shop:app
     sojourn sessions list --store sqlite:///app.db
     sojourn visits active --store sqlite:///app.db
+    sojourn documents list --store sqlite:///app.db
 """
 
 
@@ -64,6 +57,7 @@ def program() -> App:
     visits.command(cleanup)
     visits.command(export)
     visits.command(erase)
+    add_document_commands(app)
     app.command(sweep)
     app.command(doctor)
     return app
@@ -164,7 +158,7 @@ async def list_sessions(
 
 
 async def show(
-    session_id: Annotated[str, Parameter(name="ID", help="Public id of the session."), _ID],
+    session_id: Annotated[str, Parameter(name="ID", help="Public id of the session."), ID],
     /,
     *,
     state: Annotated[str | None, Parameter(help="Print this state alone, decoded.")] = None,
@@ -193,11 +187,11 @@ async def show(
 
 
 def revoke(  # noqa: PLR0913  each is an option
-    session_id: Annotated[str | None, Parameter(name="ID", help="Public id of the session."), _ID] = None,
+    session_id: Annotated[str | None, Parameter(name="ID", help="Public id of the session."), ID] = None,
     /,
     *,
     subject: Annotated[str | None, Parameter(help="End every session of this subject.")] = None,
-    keep: Annotated[str | None, Parameter(help="With --subject: the id of one to spare."), _ID] = None,
+    keep: Annotated[str | None, Parameter(help="With --subject: the id of one to spare."), ID] = None,
     everything: Annotated[
         bool, Parameter(negative="", show_default=False, help="End every session there is; asks first.")
     ] = False,

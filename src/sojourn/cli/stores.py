@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import sojourn
@@ -12,7 +14,9 @@ from sojourn.errors import InvalidError
 from sojourn.kernel import Store
 from sojourn.sessions import SessionId
 
-__all__ = ["existing", "named", "session_id_of", "shown"]
+__all__ = ["existing", "named", "session_id_of", "shown", "within"]
+
+T = TypeVar("T")
 
 _EXAMPLE: Final = "--store sqlite:///app.db"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
@@ -42,6 +46,20 @@ def existing(url: str | None) -> Store:
     if parts.scheme == "sqlite":
         _check_file(Path(unquote(parts.path.removeprefix("/"))))
     return store
+
+
+def within(url: str | None, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Do some work on a store that is there, in a loop of its own, since questions are asked outside of any.
+
+    Raises:
+        InvalidError: as `existing`.
+    """
+
+    async def opened() -> T:
+        async with existing(url) as store:
+            return await work(store)
+
+    return asyncio.run(opened())
 
 
 def session_id_of(name: str, given: str) -> SessionId:
