@@ -7,7 +7,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 # --frozen: exactly what the lock file says. --locked: the same, and an error when pyproject.toml has moved on.
 DEV := $(UV) run --python $(PYTHON) --all-extras
 
-.PHONY: help run test check fix pages client race kill soak bench mutants lock fresh
+.PHONY: help run test check fix pages client simulate planted race kill holders soak bench mutants lock fresh
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,12 +43,24 @@ pages: | $(UV) ## write the generated pages of docs/reference
 client: | $(UV) ## build the browser client that the server hands out
 	@$(DEV) --frozen python -m web.build
 
+simulate: SEEDS = 200
+simulate: FROM = 0
+simulate: | $(UV) ## live through worlds of several servers: SEED=7 shows one, SEEDS=5000 FROM=0 runs many
+	@$(DEV) --frozen python -m tools.simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM))
+
+planted: | $(UV) ## plant bugs in the documents, and see the simulation turn red
+	@$(DEV) --frozen python -m tools.planted
+
 race: | $(UV) ## two processes count up one session, on each database: nothing lost, nobody refused
 	@$(DEV) --frozen python -m tools.race
 
 kill: N = 50
 kill: | $(UV) ## kill -9 the server under load, N=50 times: what it acknowledged is there
 	@$(DEV) --frozen python -m tools.kill --times $(N)
+
+holders: N = 100
+holders: | $(UV) ## kill -9 whoever holds a document, N=100 times: the next one has it in time, with all that was saved
+	@$(DEV) --frozen python -m tools.holders --times $(N)
 
 soak: N = 10
 soak: | $(UV) ## kill, freeze and cut off real databases under load, N=10 times, with new seeds

@@ -1,4 +1,4 @@
-"""What is left after thousands of sessions have come and gone: records in the file, memory of the process."""
+"""What is left after thousands of sessions or documents have come and gone: records, and memory of the process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import gc
 import os
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
 
 import apsw
 import msgspec
 
 from benchmarks.figures import Figure, Pace, Row, count
+from benchmarks.player import PLAYER, Player, earn, player_named
+from benchmarks.rounds import for_each
 from sojourn import limits
+from sojourn.documents import Documents
 from sojourn.engines.sqlite import SqliteEngine
 from sojourn.kernel import Store
 from sojourn.kernel.sweep import sweep_all
@@ -26,6 +31,10 @@ _TASKS = 64
 _TABLES = ("records", "receipts", "log")
 _MARGIN = 1.05
 _ROUNDS = 3
+_FIRST = -1
+"""The number of one that comes and goes before anything is counted."""
+
+_ComeAndGo: TypeAlias = Callable[[int], Awaitable[None]]
 
 
 class _Left(msgspec.Struct, frozen=True):
@@ -35,65 +44,100 @@ class _Left(msgspec.Struct, frozen=True):
     memory: int
     objects: int
 
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return sum(self.rows.values())
+
 
 async def measure(pace: Pace) -> Row:
-    """Measure in a process of its own, whose memory nobody else has used."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.footprint", str(pace.sessions)), stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await child.communicate()
-    empty, first, *later = msgspec.json.decode(said, type=list[_Left])
-    grown = tuple(float(sum(left.rows.values()) - sum(empty.rows.values())) for left in (first, *later))
-    figures = [
-        count("rows more than before", grown),
-        Figure(
-            what="Python objects more than after the first time, for each session",
-            rounds=tuple((left.objects - first.objects) / pace.sessions for left in later),
-            unit="",
-            at_most=True,
-        ),
-    ]
-    if first.memory:
-        against_first = tuple(left.memory / first.memory for left in later)
-        figures[1:1] = [
-            Figure(what="memory against the first time", rounds=against_first, promise=_MARGIN, at_most=True),
-            Figure(what="memory", rounds=tuple(left.memory / 2**20 for left in (first, *later)), unit="MiB"),
-        ]
+    """Measure each in a process of its own, whose memory nobody else has used."""
+    figures = [figure for kind in _KINDS for figure in await _measured(kind, pace.sessions)]
     return Row(
         name="footprint",
-        title=f"{pace.sessions:,} sessions issued, resolved, their state changed, revoked and swept; then again, twice",
+        title=f"{pace.sessions:,} sessions issued, resolved, their state changed, revoked and swept; "
+        f"{pace.sessions:,} documents of 1 KB loaded, changed and unloaded, and as many more loaded and unloaded only; "
+        "then again, twice",
         figures=tuple(figures),
-        remarks=("Rows are those of records, receipts and change log. Memory includes SQLite's caches.",),
+        remarks=(
+            "Rows are those of records, receipts and change log. Memory includes SQLite's caches.",
+            "Of each document that was changed two rows stay: itself, and the one saved revision that is kept here.",
+        ),
     )
 
 
-async def _measure_here(count: int) -> list[_Left]:
+async def _measured(kind: str, number: int) -> Iterator[Figure]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.footprint", kind, str(number)), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await child.communicate()
+    return _figures(kind, number, *msgspec.json.decode(said, type=list[_Left]))
+
+
+def _figures(kind: str, number: int, empty: _Left, first: _Left, *later: _Left) -> Iterator[Figure]:
+    stay = number * _KINDS[kind].rows
+    grown = tuple(float(left.total - empty.total - stay) for left in (first, *later))
+    yield count(f"{kind}: rows more than {'those that stay' if stay else 'before'}", grown)
+    if first.memory:
+        against_first = tuple(left.memory / first.memory for left in later)
+        what = f"{kind}: memory against the first time"
+        yield Figure(what=what, rounds=against_first, promise=_MARGIN, at_most=True)
+        memory = tuple(left.memory / 2**20 for left in (first, *later))
+        yield Figure(what=f"{kind}: memory", rounds=memory, unit="MiB")
+    yield Figure(
+        what=f"{kind}: Python objects more than after the first time, for each",
+        rounds=tuple((left.objects - first.objects) / number for left in later),
+        unit="",
+        at_most=True,
+    )
+
+
+async def _measure_here(kind: str, number: int) -> list[_Left]:
     clock = ManualClock()
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "footprint.db"
         async with Store(SqliteEngine(path, clock=clock), clock=clock) as store:
-            sessions = Sessions(store)
-            await _come_and_go(sessions, 1)  # makes what is made once: the keys of the tokens
+            come_and_go = _KINDS[kind].of(store)
+            await come_and_go(_FIRST)  # makes what is made once: the keys of the tokens, the name of the documents
             found = [await _left(store, clock, path)]
             for _ in range(_ROUNDS):
-                await _come_and_go(sessions, count)
+                await for_each(range(number), come_and_go, _TASKS)
                 found.append(await _left(store, clock, path))
     return found
 
 
-async def _come_and_go(sessions: Sessions, count: int) -> None:
-    waiting = iter(range(count))
+def _sessions_of(store: Store) -> _ComeAndGo:
+    sessions = Sessions(store)
 
-    async def task() -> None:
-        for _ in waiting:
-            issued = await sessions.issue()
-            session = await sessions.resolve(issued.token)
-            await session.state("counter", int).update(lambda value: value + 1)
-            await sessions.revoke(session.id)
+    async def come_and_go(_: int) -> None:
+        issued = await sessions.issue()
+        session = await sessions.resolve(issued.token)
+        await session.state("counter", int).update(lambda value: value + 1)
+        await sessions.revoke(session.id)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_TASKS):
-            group.create_task(task())
+    return come_and_go
+
+
+def _documents_of(store: Store) -> _ComeAndGo:
+    players = Documents(store, "players", schema=Player, template=PLAYER, history=1)
+
+    async def come_and_go(number: int) -> None:
+        async with players.open(player_named(number)) as player:
+            await player.update(earn)
+        async with players.open(f"visitor-{number}"):  # it comes, looks, and leaves nothing behind
+            pass
+
+    return come_and_go
+
+
+class _Kind(NamedTuple):
+    """What comes and goes in a store, and how many rows of each are to stay."""
+
+    of: Callable[[Store], _ComeAndGo]
+    rows: int
+
+
+_KINDS: Final = {"sessions": _Kind(_sessions_of, 0), "documents": _Kind(_documents_of, 2)}
 
 
 async def _left(store: Store, clock: ManualClock, path: Path) -> _Left:
@@ -117,4 +161,4 @@ def _resident_bytes() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(_measure_here(int(sys.argv[1])))))
+    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(_measure_here(sys.argv[1], int(sys.argv[2])))))

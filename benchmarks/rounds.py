@@ -6,12 +6,12 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
-__all__ = ["Sample", "alternated", "by_tasks", "processor_us", "rates", "ratios", "wait_ms"]
+__all__ = ["Sample", "alternated", "by_tasks", "for_each", "processor_us", "rates", "ratios", "wait_ms"]
 
 K = TypeVar("K")
 
@@ -54,6 +54,19 @@ async def by_tasks(tasks: int, seconds: float, keys: Sequence[K], write: Callabl
         for number in range(tasks):
             group.create_task(task(keys[number::tasks]))
     return Sample(len(waits), clock() - start, tuple(waits), time.process_time() - worked)
+
+
+async def for_each(things: Iterable[K], do: Callable[[K], Awaitable[object]], tasks: int) -> None:
+    """Do it once for each of them, from so many tasks that share the work."""
+    waiting = iter(things)
+
+    async def task() -> None:
+        for thing in waiting:
+            await do(thing)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(tasks):
+            group.create_task(task())
 
 
 async def alternated(

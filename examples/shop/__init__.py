@@ -1,4 +1,4 @@
-"""A small shop: a basket for each session, shelves that all visitors share. `make run` serves it.
+"""A small shop: a basket for each session, shelves that all visitors share, a stock room. `make run` serves it.
 
 Each handler gets the id of the caller's session and works as if it were alone. Cookies, parallel requests, lost answers
 and killed servers are sojourn's business. What the browser gets is in `pages`.
@@ -8,12 +8,14 @@ import os
 import signal
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 import sojourn
-from examples.shop.model import PRODUCTS, Basket, Product, Shelf
+from examples.shop.model import FULL, PRODUCTS, Basket, Place, Product, Rack, Shelf
 from sojourn import ActionCtx, ApplicationError, Functions, MutationCtx, QueryCtx, SessionId, Sessions, Visits
+from sojourn.documents import Documents
 from sojourn.server import App
 from sojourn.visits import visitor_of
 
@@ -23,6 +25,7 @@ functions = Functions(sessions)
 visits = Visits(store)  # who is here, and what they did: the page has one tag for it, <script data-track>
 baskets = functions.collection("baskets", Basket, by=SessionId)  # one for each session: it lives and ends with it
 shelves = functions.collection("shelves", Shelf, by=str)  # one for each product, shared by all sessions
+racks = Documents(store, "racks", schema=Rack, template=FULL)  # the stock room: each rack is a document
 
 
 class View(msgspec.Struct, frozen=True):
@@ -33,6 +36,13 @@ class View(msgspec.Struct, frozen=True):
     basket: Basket
     products: dict[str, Product]
     left: dict[str, int]
+
+
+class Stock(msgspec.Struct, frozen=True):
+    """What the page of the stock room shows."""
+
+    products: dict[str, Product]
+    racks: dict[str, Rack]
 
 
 class Deed(msgspec.Struct, frozen=True):
@@ -126,6 +136,27 @@ async def log(_: QueryCtx, __: SessionId, *, visitor: str, limit: int = 6) -> li
 async def forget(_: ActionCtx, __: SessionId, *, visitor: str) -> int:
     """Erase all that was noted of a visitor, and tell how many records that were."""
     return await visits.erase(visitor_of(visitor))
+
+
+@functions.query
+async def stock(ctx: QueryCtx, _: SessionId) -> Stock:
+    """Show what lies on each rack, as of one instant. What nobody has moved yet is as it was delivered."""
+    return Stock(PRODUCTS, {place: await racks.peek(place, tx=ctx.tx) or FULL for place in get_args(Place)})
+
+
+@functions.mutation
+async def move(ctx: MutationCtx, _: SessionId, *, sku: str, source: Place, target: Place) -> Stock:
+    """Carry one thing from one rack to the other: both documents change with this request, or neither does."""
+
+    def carry(drafts: dict[str, Rack]) -> bool:
+        if not drafts[source].items.get(sku):
+            raise ApplicationError(f"There is none of that left in the {source}.")
+        drafts[source].items[sku] -= 1
+        drafts[target].items[sku] += 1
+        return True
+
+    await racks.transact([source, target], carry, tx=ctx.tx)
+    return await ctx.run_query(stock)
 
 
 @functions.action

@@ -1,6 +1,7 @@
 """What the shop sells, and what it keeps."""
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -49,3 +50,15 @@ class Shelf(msgspec.Struct, frozen=True):
 
     delivered_at: datetime
     left: int
+
+
+Place = Literal["cellar", "loft"]
+
+
+class Rack(msgspec.Struct):
+    """What lies on one of the stock room's racks."""
+
+    items: dict[str, int]
+
+
+FULL = Rack(dict.fromkeys(PRODUCTS, 12))

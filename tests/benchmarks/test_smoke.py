@@ -16,11 +16,14 @@ ROOT = Path(__file__).parents[2]
 
 
 VISITS = ["actions", "visits", "cleanup"]
+DOCUMENTS = ["documents", "held"]
 WITH_SERVERS = ["postgres", "redis", "slow-servers", "round-trips", "hand-over", "watch", "cluster"]
-ALONE = [name for name in ROWS if name not in VISITS + WITH_SERVERS]
+ALONE = [name for name in ROWS if name not in VISITS + DOCUMENTS + WITH_SERVERS]
 
 
-@pytest.mark.parametrize("names", [ALONE, VISITS, WITH_SERVERS], ids=["alone", "visits", "with servers"])
+@pytest.mark.parametrize(
+    "names", [ALONE, VISITS, DOCUMENTS, WITH_SERVERS], ids=["alone", "visits", "documents", "with servers"]
+)
 def test_every_row_is_measured_and_its_counts_hold(names: list[str]) -> None:
     """Proves that nothing acknowledged is lost, that callers wait for so many trips only, and that nothing is left."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--json", *names]

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tools.pages import cli, conformance, errors, limits, packages
+from tools.pages import cli, conformance, errors, limits, packages, simulation
 
 __all__ = ["ROOT", "pages", "stale"]
 
@@ -18,7 +18,7 @@ def pages(root: Path = ROOT) -> dict[str, Callable[[], str]]:
         f"python/{package.removeprefix('sojourn.')}": partial(packages.render, root, package)
         for package in packages.public(root)
     }
-    for page in (cli, conformance, errors, limits):
+    for page in (cli, conformance, errors, limits, simulation):
         renderers[page.__name__.rpartition(".")[2]] = partial(page.render, root)
     return {f"docs/reference/{name}.md": renderer for name, renderer in sorted(renderers.items())}
 

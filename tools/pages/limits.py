@@ -36,6 +36,14 @@ KNOWN = """
 - Behind a pooler nobody can be told of changes: watchers look each 50 ms.
 - Sentinel is not spoken, and replicas are not read from.
 - `sojourn doctor` and the other commands make a store in PostgreSQL or Redis where there is none.
+- Documents that are loaded when the store is closed are not saved: close the documents first. A process that was
+  drained may load again. [What else documents do not do](../explanation/document-records.md#what-it-does-not-do).
+- After a transaction whose outcome is unknown, its documents are given up: whoever loads them anew sees what it was.
+- A commit whose answer was lost, and whose repeat met a conflict, is told as a conflict. Where a server goes on with a
+  commit after its connection is gone, and the condition holds again by then, it is applied all the same.
+- `import_legacy` is asked again until a document was saved for the first time.
+- A rollback is of one document: what was traded in between is then there twice, or not at all.
+- One message cannot be deleted: it is handled, or erased with all of its document.
 - There is no tool that moves a store from one engine to another.
 - Beside the database stand `-wal` and `-shm` of SQLite, and `-next` and `-turn`, which stay when all is closed.
 - Windows and macOS have not been tried. Where files cannot be locked as on Unix, processes write in no fair order.

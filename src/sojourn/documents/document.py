@@ -41,8 +41,8 @@ class Document(Generic[T]):
 
     @property
     def last_saved(self) -> T | None:
-        """The value as it stands in the store, frozen; None before the first save."""
-        return self._holding.last_saved
+        """The value as it was last saved, frozen; None before the first save, or where loading had to change it."""
+        return self._holding.ledger.last_saved
 
     @property
     def is_saved(self) -> bool:
@@ -57,13 +57,14 @@ class Document(Generic[T]):
     @property
     def info(self) -> Info:
         """What is known of the document as of its last save."""
-        return self._holding.info
+        return self._holding.ledger.info
 
     async def get(self) -> T:
         """Return the present value, frozen; waits for a transaction that is changing it.
 
         Raises:
             LeaseLostError: the lease ended or was taken. DocumentClosedError: it was unloaded.
+            InvalidError: the caller runs in a transaction of the store that is changing it.
         """
         await self._holding.settled()
         return self._holding.checked_open().value
@@ -77,7 +78,8 @@ class Document(Generic[T]):
 
         Raises:
             DocumentInvalidError: the draft breaks the schema.
-            InvalidError: the draft holds what has no JSON form, a NaN for example.
+            InvalidError: the draft holds what has no JSON form, a NaN for example; or the caller runs in a transaction
+                of the store that is changing it.
             LimitError: the draft is larger than `limits.DOCUMENT_BYTES`.
             TransformInvalidError: `change` is a coroutine, gave something else than True or False, or came back here.
             LeaseLostError: the lease ended or was taken. DocumentClosedError: it was unloaded.
@@ -118,6 +120,7 @@ class Document(Generic[T]):
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; the next save finds out.
             DocumentClosedError: it was unloaded.
+            InvalidError: without `tx`, the caller runs in a transaction of the store that is changing it.
         """
         if tx is None:
             await self._holding.save()

@@ -83,7 +83,7 @@ class Holders(Generic[T]):
         self._loading: dict[str, _Load[T]] = {}
         self._is_closed = False
         self._closing: asyncio.Task[None] | None = None
-        self.joining = Joining(kind, self._open_here)
+        self.joining = Joining(kind, self._loader, self._open_here)
         self.transactor = Transactor(kind, self._loader, self._found)
 
     def check_open(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
@@ -23,9 +23,9 @@ from sojourn.documents.change import by_draft, by_value, refuse_waiting
 from sojourn.documents.frozen import thaw
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place
-from sojourn.documents.migration import Unknown
-from sojourn.documents.model import Cause, EndReason, Info
-from sojourn.documents.saving import Saving, Standing, digest, saving_of
+from sojourn.documents.ledger import Ledger
+from sojourn.documents.model import Cause, EndReason
+from sojourn.documents.saving import Saving
 from sojourn.errors import (
     CommitUnknownError,
     ConflictError,
@@ -36,8 +36,7 @@ from sojourn.errors import (
     TransformInvalidError,
     UnavailableError,
 )
-from sojourn.kernel import Committed, Conflict, Guard, Lease, Reads, Transaction, ids
-from sojourn.kernel.clock import moment
+from sojourn.kernel import Committed, Conflict, Guard, Lease, Reads, Record, Transaction, ids
 
 if TYPE_CHECKING:
     from sojourn.documents.document import Document
@@ -61,40 +60,22 @@ class _State(Enum):
 class Holding(Generic[T]):
     """One document, held by this process. `on_end` is called when it no longer is."""
 
-    def __init__(  # noqa: PLR0913  made by the loader only
-        self,
-        kind: Kind[T],
-        place: Place,
-        lease: Lease,
-        value: T,
-        standing: Standing,
-        unknown: Unknown | None,
-        *,
-        is_saved: bool,
-        last_saved: T | None,
-    ) -> None:
+    def __init__(self, kind: Kind[T], place: Place, lease: Lease, value: T, ledger: Ledger[T]) -> None:
         self.place = place
         self.lease = lease
         self.value = value
-        self.standing = standing
-        self.last_saved = last_saved
+        self.ledger = ledger
         self.unsaved: T | None = None
         self.is_handed_over = False
-        self.subjects: frozenset[str] = frozenset()
         self.is_autosaving = kind.terms.autosave is not None
         self.on_end: Callable[[Holding[T]], None] | None = None
         self.handle: Document[T] | None = None
         self._kind = kind
-        self._unknown = unknown
         self._state = _State.OPEN
-        self._changes = 0 if is_saved else 1
-        self._saved_changes = 0
-        self._doubts: dict[bytes, Saving[T]] = {}
         self._is_changing = False
         self._transaction: asyncio.Future[None] | None = None
         self._owner: object = None
         self._unloading: asyncio.Task[None] | None = None
-        self._ahead_ms = lease.granted.now - self._monotonic_ms()
 
     # -- What it is ---------------------------------------------------------------------------------------------------
 
@@ -106,7 +87,7 @@ class Holding(Generic[T]):
     @property
     def is_saved(self) -> bool:
         """Say whether the store has all that the value is."""
-        return self._saved_changes == self._changes
+        return self.ledger.is_saved
 
     @property
     def is_open(self) -> bool:
@@ -122,21 +103,6 @@ class Holding(Generic[T]):
     def is_ended(self) -> bool:
         """Say whether this process no longer holds it."""
         return self._state in {_State.CLOSED, _State.LOST}
-
-    @property
-    def info(self) -> Info:
-        """What is known of it as of its last save."""
-        head, facts = self.standing.head, self.standing.facts
-        return Info(
-            self.key,
-            None if head is None else head.revision,
-            moment(facts.created_at),
-            None if head is None else moment(facts.saved_at),
-            facts.applied,
-            facts.subjects,
-            self.standing.size,
-            self.place.partition,
-        )
 
     def checked_open(self) -> Holding[T]:
         """Return itself, if it may be changed.
@@ -210,7 +176,7 @@ class Holding(Generic[T]):
         if new is old:
             return
         self.value = new
-        self._changes += 1
+        self.ledger.changes += 1
         self.tell_changed(old, cause)
 
     def tell_loaded(self) -> None:
@@ -223,11 +189,6 @@ class Holding(Generic[T]):
             return  # leased for one transaction only: nobody has it
         for callback in self._kind.callbacks.changed:
             tell(self._kind.store, callback, self.key, self.value, old, cause)
-
-    def add_subjects(self, subjects: Iterable[str]) -> None:
-        """Note that it belongs to these subjects too; the next save stores it."""
-        self.subjects |= set(subjects)
-        self._changes += 1
 
     @contextmanager
     def changing(self) -> Generator[None]:
@@ -255,7 +216,7 @@ class Holding(Generic[T]):
             InvalidError: the document takes part in the transaction of the store in which the caller runs.
         """
         if self._owner is not None and self._owner is _taking_part.get():
-            raise InvalidError("tx", f"the document {self.key!r} takes part in this transaction; give `tx` here too")
+            raise InvalidError("tx", f"the document {self.key!r} takes part in this transaction; use `transact(tx=)`")
 
     def end_transaction(self) -> None:
         """Let updates go on."""
@@ -282,56 +243,20 @@ class Holding(Generic[T]):
     @property
     def guards(self) -> tuple[Guard, ...]:
         """What must still be so for a save to hold: the lease is ours, and the stored document the one we know."""
-        return self.lease.held, self.standing.guard(self.place)
-
-    def saving(self, value: T, cause: Cause, *, releases: bool = False) -> Saving[T]:
-        """Return what stores a value, the present one or one that it is to become.
-
-        Raises:
-            InvalidError: it has no JSON form. LimitError: it is too large.
-        """
-        return saving_of(
-            self._kind,
-            self.place,
-            self.standing.belonging_to(self.subjects),
-            value,
-            cause,
-            now=self._monotonic_ms() + self._ahead_ms,
-            changes=self._changes,
-            unknown=self._unknown,
-            releases=releases,
-        )
+        return self.lease.held, self.ledger.guard
 
     def become(self, saving: Saving[T], outcome: Committed, cause: Cause) -> None:
         """Take over a value that a transaction has stored, and tell whoever wants to know."""
         old, self.value = self.value, saving.value
-        self._changes += 1
-        self.saved(msgspec.structs.replace(saving, changes=self._changes), outcome)
+        self.ledger.changes += 1
+        self._saved(msgspec.structs.replace(saving, changes=self.ledger.changes), outcome)
         if old is not self.value:
             self.tell_changed(old, cause)
-
-    def saved(self, saving: Saving[T], outcome: Committed) -> None:
-        """Note that a save holds."""
-        assert outcome.revision is not None
-        self._ahead_ms = outcome.now - self._monotonic_ms()
-        self.standing = saving.standing(self.place, outcome.revision)
-        self.last_saved = saving.value
-        self._saved_changes = max(saving.changes, self._saved_changes)
-        self._doubts.clear()
-        self._tell(self._kind.callbacks.after_save)
-
-    def doubted(self, saving: Saving[T]) -> None:
-        """Note that nobody knows whether a save holds."""
-        self._doubts[saving.digest] = saving
-
-    def is_in_doubt(self, saving: Saving[T]) -> bool:
-        """Say whether nobody knows whether a save holds."""
-        return saving.digest in self._doubts
 
     async def save(self) -> None:
         """Store the value, unless it is stored."""
         self.checked_open().check_free()
-        wanted = self._changes
+        wanted = self.ledger.changes
         if self.is_saved:
             return
         await self._kind.turns.take((self.key,))
@@ -363,12 +288,12 @@ class Holding(Generic[T]):
             await asyncio.wait((self._unloading,))
 
     async def _save(self, wanted: int) -> None:
-        if self._saved_changes >= wanted:
+        if self.ledger.saved_changes >= wanted:
             return  # by a save that was waited for
         if self._state is _State.LOST:
             raise self.lost_error()
         self._tell(self._kind.callbacks.before_save)
-        await self._persist(self.saving(self.value, Cause.UPDATE), None)
+        await self._persist(self.ledger.saving(self.value, Cause.UPDATE), None)
 
     async def _unload(self, reason: EndReason) -> None:
         await self._kind.turns.take((self.key,))
@@ -376,7 +301,7 @@ class Holding(Generic[T]):
             if not self.is_ended:
                 self.lease.is_ending = True
                 await self._persist(
-                    None if self.is_saved else self.saving(self.value, Cause.UPDATE, releases=True),
+                    None if self.is_saved else self.ledger.saving(self.value, Cause.UPDATE, releases=True),
                     limits.UNLOAD_PATIENCE.total_seconds(),
                 )
                 self._end(reason)
@@ -405,11 +330,11 @@ class Holding(Generic[T]):
                 continue  # the very same transaction: if it was applied, the engine says so
             if isinstance(outcome, Committed):
                 if saving is not None:
-                    self.saved(saving, outcome)
+                    self._saved(saving, outcome)
                 return
             if await self.is_given_back(outcome) or (self.is_saved and not releases):
                 return
-            saving = None if self.is_saved else self.saving(self.value, Cause.UPDATE, releases=releases)
+            saving = None if self.is_saved else self.ledger.saving(self.value, Cause.UPDATE, releases=releases)
             transaction = self._commit_of(saving)
 
     async def _pause_after(
@@ -417,8 +342,8 @@ class Holding(Generic[T]):
     ) -> None:
         """Wait before the next attempt, or raise when there is none."""
         if saving is not None and isinstance(error, CommitUnknownError):
-            self.doubted(saving)
-        is_doubted = saving is not None and self.is_in_doubt(saving)
+            self.ledger.doubt(saving)
+        is_doubted = saving is not None and self.ledger.is_in_doubt(saving)
         pause = next(pauses, None)
         if not self.lease.is_held:
             self.lose()
@@ -458,14 +383,10 @@ class Holding(Generic[T]):
         """
         is_gone = conflict.guard == self.lease.held
         found = conflict.found
-        if is_gone and self._doubts:
+        if is_gone and self.ledger.has_doubts:
             (found,) = (await self._kind.store.read(Reads((self.place.document,)))).records.keys
-        doubt = None if found is None or not self._doubts else self._doubts.get(digest(found.value))
-        if doubt is None or found is None:
-            self.lose()
-            raise self.lost_error(conflict)
-        self.saved(doubt, Committed(found.revision, conflict.now))
-        if is_gone and not doubt.releases:
+        doubt = self._recognised(found, conflict.now)
+        if doubt is None or (is_gone and not doubt.releases):
             self.lose()
             raise self.lost_error(conflict)
         return is_gone
@@ -477,20 +398,24 @@ class Holding(Generic[T]):
             LeaseLostError: it is not.
             UnavailableError: the store could not be reached.
         """
-        keys = (self.lease.key, self.place.document)
-        snapshot = await self._kind.store.read(Reads(keys))
+        snapshot = await self._kind.store.read(Reads((self.lease.key, self.place.document)))
         lease, found = snapshot.records.keys
-        doubt = None if found is None else self._doubts.get(digest(found.value))
-        if doubt is not None and found is not None:
-            self.saved(doubt, Committed(found.revision, snapshot.now))
+        self._recognised(found, snapshot.now)
         if lease is None or lease.revision != self.lease.token:
             self.lose()
             raise self.lost_error()
 
-    @property
-    def has_doubts(self) -> bool:
-        """Say whether nobody knows what became of some save."""
-        return bool(self._doubts)
+    def _recognised(self, found: Record | None, now: int) -> Saving[T] | None:
+        """Return the save in doubt that turns out to hold by what stands in the store, if one does."""
+        doubt = self.ledger.recognised(found)
+        if doubt is not None and found is not None:
+            self._saved(doubt, Committed(found.revision, now))
+        return doubt
+
+    def _saved(self, saving: Saving[T], outcome: Committed) -> None:
+        assert outcome.revision is not None
+        self.ledger.saved(saving, outcome.revision, outcome.now)
+        self._tell(self._kind.callbacks.after_save)
 
     # -- Losing it and giving it back ---------------------------------------------------------------------------------
 
@@ -518,6 +443,14 @@ class Holding(Generic[T]):
             self._state = _State.LOST
             _ = self._kind.store.spawn(self.lease.stop_keeping())
             self._ended(EndReason.LEASE_LOST)
+
+    def give_up(self) -> None:
+        """Give it up, because nobody can say what it is; whoever loads it anew will see.
+
+        The lease is given back, which also keeps a commit of unknown outcome from arriving late.
+        """
+        self.lose()
+        _ = self._kind.store.spawn(self._try("given back", self.lease.release), finish=True)
 
     def released(self) -> None:
         """Note that a transaction has given the lease back."""
@@ -579,9 +512,6 @@ class Holding(Generic[T]):
         task = self._kind.store.spawn(finish(), finish=True)
         task.add_done_callback(_seen)
         await asyncio.shield(task)
-
-    def _monotonic_ms(self) -> int:
-        return int(self._kind.store.clock.monotonic() * 1_000)
 
 
 def _seen(task: asyncio.Task[None]) -> None:

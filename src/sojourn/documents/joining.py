@@ -17,7 +17,7 @@ from sojourn.documents import stored
 from sojourn.documents.holding import Holding
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place
-from sojourn.documents.loading import new_facts
+from sojourn.documents.loading import Loader, new_facts
 from sojourn.documents.migration import Unknown
 from sojourn.documents.model import Cause
 from sojourn.documents.reading import read
@@ -37,7 +37,7 @@ class _Part(msgspec.Struct, Generic[T]):
 
     place: Place
     value: T
-    standing: Standing
+    standing: Standing | None = None
     holding: Holding[T] | None = None
     unknown: Unknown | None = None
     cause: Cause | None = None
@@ -56,8 +56,9 @@ class _Joined(Generic[T]):
 class Joining(Generic[T]):
     """Lets documents of one name take part in transactions of the store. `find` gives the one loaded here, if any."""
 
-    def __init__(self, kind: Kind[T], find: Callable[[str], Holding[T] | None]) -> None:
+    def __init__(self, kind: Kind[T], loader: Loader[T], find: Callable[[str], Holding[T] | None]) -> None:
         self._kind = kind
+        self._loader = loader
         self._find = find
         self._joined_by: dict[Attempt, _Joined[T]] = {}
 
@@ -135,7 +136,7 @@ class Joining(Generic[T]):
         if not await self._kind.turns.take_within((holding.key,), patience):
             raise ConflictError(f"another change of the document {holding.key!r} has not come to its end; try again")
         try:
-            if holding.has_doubts or tx.number > 1:  # a rival, or an earlier save of ours of which nobody knows
+            if holding.ledger.has_doubts or tx.number > 1:  # a rival, or an earlier save of ours of which nobody knows
                 await holding.find_out()
             holding.checked_open()
             tx.check_lasting()
@@ -144,10 +145,11 @@ class Joining(Generic[T]):
             raise
         holding.begin_transaction(owner=tx)
         tx.guard(*holding.guards)
-        return _Part(holding.place, holding.value, holding.standing, holding)
+        return _Part(holding.place, holding.value, holding=holding)
 
     async def _seen(self, tx: Attempt, key: str) -> _Part[T]:
         place = self._kind.terms.place(key)
+        await self._loader.note_name()
         await tx.fetch((place.lease, place.document))
         if await tx.get(place.lease) is not None:
             raise LeaseHeldError(f"the document {key!r} is held elsewhere, and a transaction cannot wait for it")
@@ -173,7 +175,8 @@ class Joining(Generic[T]):
 
     def _saving(self, part: _Part[T], cause: Cause) -> Saving[T]:
         if part.holding is not None:
-            return part.holding.saving(part.value, cause)
+            return part.holding.ledger.saving(part.value, cause)
+        assert part.standing is not None
         now = part.standing.facts.saved_at
         return saving_of(self._kind, part.place, part.standing, part.value, cause, now=now, unknown=part.unknown)
 
@@ -186,7 +189,7 @@ class Joining(Generic[T]):
                 if isinstance(became, Committed):
                     holding.become(part.saving, became, part.cause)
                 elif became is not None:
-                    holding.lose()  # nobody can say what it is; whoever loads it anew will see
+                    holding.give_up()
             holding.end_transaction()
             self._kind.turns.give_back((holding.key,))
 

@@ -14,6 +14,7 @@ from sojourn.documents import layout, stored
 from sojourn.documents.holding import Holding
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place, Spaces
+from sojourn.documents.ledger import Ledger
 from sojourn.documents.model import Cause
 from sojourn.documents.reading import Reading, read, read_plain
 from sojourn.documents.saving import Standing
@@ -50,12 +51,13 @@ class Loader(Generic[T]):
     def __init__(self, kind: Kind[T]) -> None:
         self._kind = kind
         self._is_noted = False
+        self._noting = asyncio.Lock()
 
     async def load(self, key: str, wanted: Wanted, subjects: tuple[str, ...] = ()) -> Holding[T]:
         """Take the lease of a document and return it; whatever goes wrong, the lease is given back."""
         kind, terms = self._kind, self._kind.terms
         place = terms.place(key)
-        await self._note_name()
+        await self.note_name()
         lease = await kind.leases.acquire(
             place.lease,
             holder=terms.holder,
@@ -90,16 +92,16 @@ class Loader(Generic[T]):
         else:
             reading = await self._begun(place.key, envelope)
             facts, size = new_facts(kind, lease.granted.now, envelope), 0
-        return Holding(
+        ledger = Ledger(
             kind,
             place,
-            lease,
-            reading.value,
             Standing.of(head, facts, size),
-            reading.unknown,
+            now=lease.granted.now,
             is_saved=not reading.is_changed,
-            last_saved=None if head is None or facts.erased or reading.is_changed else reading.value,
+            last_saved=reading.value if size and not reading.is_changed else None,
+            unknown=reading.unknown,
         )
+        return Holding(kind, place, lease, reading.value, ledger)
 
     async def _begun(self, key: str, tombstone: Envelope | None) -> Reading[T]:
         """Return what a document that is not stored begins as: old data from elsewhere, or the template."""
@@ -128,26 +130,29 @@ class Loader(Generic[T]):
         except InvalidError as error:
             raise DocumentInvalidError(error.problem, source="import", key=key) from error
 
-    async def _note_name(self) -> None:
+    async def note_name(self) -> None:
         """Note, before the first document of this name, that there are such: for who lists what a store has."""
-        if not self._is_noted:
-            noted = Create(layout.name(self._kind.terms.name), b"")
-            await self._kind.store.submit(Transaction(writes=(noted,)))
-            self._is_noted = True
+        if self._is_noted:
+            return
+        async with self._noting:  # of many first loads at once, one notes it
+            if not self._is_noted:
+                noted = Create(layout.name(self._kind.terms.name), b"")
+                await self._kind.store.submit(Transaction(writes=(noted,)))
+                self._is_noted = True
 
     async def note_subjects(self, holding: Holding[T], subjects: tuple[str, ...]) -> None:
         """Note to whom the document belongs: in the index first, and in the document by its next save."""
-        new = sorted(set(subjects).difference(holding.standing.facts.subjects, holding.subjects))
+        new = sorted(set(subjects) - holding.ledger.subjects)
         if not new:
             return
-        count = len(holding.subjects.union(holding.standing.facts.subjects, new))
+        count = len(holding.ledger.subjects) + len(new)
         if count > limits.DOCUMENT_SUBJECTS:
             raise LimitError("subjects", limit=limits.DOCUMENT_SUBJECTS, found=count, unit="subjects of a document")
         spaces, partition = Spaces(self._kind.terms.name), holding.place.partition
         # Written anew, also where one is left: an erasure deletes those it has seen before.
         marks = (Put(spaces.subject(subject, holding.key), partition.encode()) for subject in new)
         await asyncio.gather(*(self._kind.store.submit(Transaction(writes=(mark,))) for mark in marks))
-        holding.add_subjects(new)
+        holding.ledger.add_subjects(new)
 
     async def _give_back(self, lease: Lease) -> None:
         try:

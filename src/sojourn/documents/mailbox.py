@@ -247,7 +247,10 @@ def _number(page: tuple[Record, ...]) -> int:
 
 def _checked_body(body: object) -> bytes:
     check_plain("body", body, limits.JSON_DEPTH)
-    text = _BODY.dump(body)
+    try:
+        text = _BODY.dump(body)
+    except InvalidError as error:
+        raise InvalidError("body", error.problem) from None
     if len(text) > limits.MESSAGE_BYTES:
         raise LimitError("body", limit=limits.MESSAGE_BYTES, found=len(text), unit="bytes")
     return text

@@ -206,7 +206,7 @@ class Transactor(Generic[T]):
         """Commit until it is known to hold, or not to."""
         while True:
             savings = {
-                part.holding.key: part.holding.saving(values[part.holding.key], cause, releases=part.is_lent)
+                part.holding.key: part.holding.ledger.saving(values[part.holding.key], cause, releases=part.is_lent)
                 for part in parts
                 if part.holding.key in values
             }
@@ -242,9 +242,8 @@ class Transactor(Generic[T]):
             except UnavailableError as error:
                 attempts, failure = attempts + 1, error
             if is_in_doubt and not all(part.holding.lease.is_held for part in parts):
-                # Nobody can say what these documents are. Whoever loads them anew will see.
                 for part in parts:
-                    part.holding.lose()
+                    part.holding.give_up()
                 raise CommitUnknownError("the leases ended before it was known what became of it") from failure
             if attempts == limits.SAVE_ATTEMPTS and not is_in_doubt:
                 raise failure

@@ -195,8 +195,8 @@ class Lease:
                 return
             except Exception as error:  # noqa: BLE001  whatever it is: a lease is renewed, or said to be lost
                 _log.warning("the lease %s cannot be watched, trying again: %s", _shown(self.key), error)
-                if await self._is_renewed():
-                    await self._pause(self._between / 4)
+                await self._is_renewed()
+                await self._pause(self._between / 4)
 
     async def _follow(self, changes: Subscription) -> None:
         pause = self._between
