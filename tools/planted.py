@@ -57,8 +57,8 @@ BUGS: Final = (
         (
             Change(
                 HOLDING,
-                "return self.lease.held, self.standing.guard(self.place)",
-                "return (self.standing.guard(self.place),)",
+                "return self.lease.held, self.ledger.guard",
+                "return (self.ledger.guard,)",
             ),
         ),
     ),
@@ -68,7 +68,7 @@ BUGS: Final = (
         (
             Change(
                 HOLDING,
-                "return self.lease.held, self.standing.guard(self.place)",
+                "return self.lease.held, self.ledger.guard",
                 "return (self.lease.held,)",
             ),
         ),
@@ -144,14 +144,20 @@ BUGS: Final = (
                 HOLDING,
                 "        if self.is_open and self.is_autosaving and not self.is_saved:\n"
                 '            await self._try("saved", self.save)\n',
-                "        await self._persist(self.saving(self.value, Cause.UPDATE), None)\n",
+                "        await self._persist(self.ledger.saving(self.value, Cause.UPDATE), None)\n",
             ),
         ),
     ),
     Bug(
         "old value saved as new",
         "A save whose answer was lost is made again with the value of then, and counts as one of the value of now.",
-        (Change(HOLDING, "self.saving(self.value, saving.facts", "self.saving(saving.value, saving.facts"),),
+        (
+            Change(
+                HOLDING,
+                "saving = None if self.is_saved else self.ledger.saving(self.value,",
+                "saving = None if self.is_saved else self.ledger.saving(saving.value if saving else self.value,",
+            ),
+        ),
         found=True,
     ),
     Bug(

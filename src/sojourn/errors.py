@@ -303,7 +303,7 @@ class DocumentInvalidError(RefusedError):
     code: ClassVar[str] = "document_invalid"
 
     def __init__(self, problem: str, *, source: str, key: str | None = None) -> None:
-        where = source if key is None else f"{key} ({source})"
+        where = source if key is None else f"the document {key!r} ({source})"
         super().__init__(f"{where}: {problem}")
         self.problem = problem
         self.source = source

@@ -215,7 +215,7 @@ def test_a_document_is_shown_with_its_facts_and_its_value(url: str, run: Run) ->
     assert [line.split("  ")[0] for line in facts.splitlines()] == names
     assert "24 h ago" in facts.splitlines()[2]
     assert facts.splitlines()[3].endswith("now, by server 7")
-    assert facts.splitlines()[-1] == "held by     nobody holds it"
+    assert facts.splitlines()[-1] == "held by     nobody"
     assert value == '{\n  "coins": 2,\n  "items": []\n}\n'
     hold(url, "ada")
     assert "held by     server 7, since " in run("documents", "show", "players", "ada").out
@@ -409,7 +409,8 @@ def test_a_drain_says_what_was_not_handed_over_in_time(url: str, run: Run, monke
     assert remaining() == ["ada", "bob", "lobby"]
     assert remaining("players") == remaining("--holder", "server 7") == ["ada", "bob"]
     assert remaining("rooms", "--holder", "8") == ["lobby"]
-    assert run("drain", "rooms", "--holder", "7").out == "nobody holds a document\n"
+    nobody = "no holder whose name contains '7' holds a document of rooms\n"
+    assert run("drain", "rooms", "--holder", "7").out == nobody
     assert run("drain", "--timeout", "0").code == 2
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     ran = run("drain", "--timeout", "0", "rooms")

@@ -6,7 +6,7 @@ in test_large, what is refused at once in test_bad_input.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from random import Random
@@ -73,6 +73,13 @@ async def with_coins(holder: Holder, key: str, coins: int) -> Document[Player]:
     return player
 
 
+def poor(drafts: dict[str, Player]) -> bool:
+    """Leave nobody any coins."""
+    for draft in drafts.values():
+        draft.coins = 0
+    return True
+
+
 async def spin(rounds: int = 20) -> None:
     """Let the loop run, where the store that is asked is away or in memory."""
     for _ in range(rounds):
@@ -110,6 +117,53 @@ async def test_a_holder_paused_beyond_its_lease_is_refused_by_the_data_and_keeps
             await again()
         assert caught.value.unsaved == Player(coins=11)
     assert lost == [("ada", Player(coins=11))]
+
+
+@pytest.mark.row("D-N1")
+@pytest.mark.parametrize("late", ["save", "transact"])
+async def test_a_late_write_is_refused_even_when_the_next_holder_has_written_nothing(
+    holder: Holders, clock: HastyClock, late: str
+) -> None:
+    """The stored document is the one that the paused holder knows: only the lease is not its own any more."""
+    paused, heir = await holder(partition=together), await holder(partition=together)
+    ada = await with_coins(paused, "ada", 1)
+    await ada.update(earn(10))
+    paused.wire.pause()
+    writing = asyncio.create_task(ada.save() if late == "save" else paused.players.transact(["ada"], poor))
+    await until(lambda: paused.wire.held)
+    clock.advance(LEASE)
+    next_one = await heir.players.load("ada")
+    paused.wire.resume()
+    with pytest.raises(LeaseLostError):
+        await writing
+    assert await heir.players.peek("ada") == Player(coins=1)
+    await next_one.update(earn(100))
+    await next_one.unload()
+    assert await heir.players.peek("ada") == Player(coins=101)
+
+
+@pytest.mark.row("D-N4")
+async def test_a_transaction_that_only_looked_at_a_document_is_refused_when_that_has_another_holder(
+    holder: Holders, clock: HastyClock
+) -> None:
+    paused, heir = await holder(partition=together), await holder(partition=together)
+    for key in BOTH:
+        await with_coins(paused, key, 10)
+
+    def copied(drafts: dict[str, Player]) -> bool:
+        drafts["ada"].coins += drafts["bo"].coins
+        return True
+
+    paused.wire.pause()
+    trading = asyncio.create_task(paused.players.transact(BOTH, copied))
+    await until(lambda: paused.wire.held)
+    await heir.players.revoke("bo")
+    bo = await heir.players.load("bo")
+    paused.wire.resume()
+    with pytest.raises(LeaseLostError):
+        await trading
+    assert await stored(heir.players) == [10, 10]
+    await bo.unload()
 
 
 @pytest.mark.row("D-N1")
@@ -439,7 +493,8 @@ async def test_a_lease_that_was_taken_is_told_once_with_what_was_not_saved(
     await taken(heir, clock)
     await until(lambda: ended and lost)
     assert ada.closed
-    for again in (ada.save, ada.get, lambda: ada.update(earn(1)), *([ada.unload] if unsaved else [])):
+    calls: list[Callable[[], Awaitable[object]]] = [ada.save, ada.get, lambda: ada.update(earn(1))]
+    for again in [*calls, ada.unload] if unsaved else calls:
         with pytest.raises(LeaseLostError) as caught:
             await again()
         assert caught.value.unsaved == unsaved

@@ -265,12 +265,11 @@ async def test_a_save_that_fails_while_unloading_leaves_no_piece_and_the_documen
     here.wire.cut()
     with clock.hasty(60), pytest.raises(UnavailableError):
         await player.unload()
-    here.wire.resume()
     assert await records(store, "ada") == before
-    assert await here.players.peek("ada") == Player(coins=7)
     assert not player.closed
     assert not player.is_saved
     assert player.value.items
+    here.wire.resume()
     await player.unload()
     assert (await here.players.load("ada")).value.items == [text(CHUNKED_SIZE)]
 
@@ -287,11 +286,11 @@ async def test_three_saves_that_fail_at_once_are_three_errors_and_no_pieces(
     here.wire.cut()
     with clock.hasty(60), pytest.raises(UnloadFailedError) as caught:
         await here.players.close()
-    here.wire.resume()
     assert sorted(caught.value.failed) == list(keys)
     assert all(isinstance(error, UnavailableError) for error in caught.value.failed.values())
     for key in keys:
         assert not await records(store, key)
+    here.wire.resume()
     await here.players.close()
     for key in keys:
         assert await records(store, key)

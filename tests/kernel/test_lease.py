@@ -2,19 +2,20 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from sojourn import limits
 from sojourn.engines.memory import MemoryEngine
-from sojourn.errors import ConflictError, InvalidError, LeaseHeldError, LeaseLostError
+from sojourn.errors import ConflictError, InvalidError, LeaseHeldError, LeaseLostError, UnavailableError
 from sojourn.kernel import ids
 from sojourn.kernel.engine import Changes, Position
 from sojourn.kernel.keys import Key
 from sojourn.kernel.lease import Lease, Leases
 from sojourn.kernel.store import Store
-from sojourn.kernel.transaction import Absent, Put, Reads, Touch, Transaction
+from sojourn.kernel.transaction import Absent, Outcome, Put, Reads, Touch, Transaction
 from sojourn.testing import FaultyEngine, ManualClock
 
 LEASE = Key("t.lease", "player", "")
@@ -282,3 +283,131 @@ async def test_callers_who_gave_up_wait_no_more(leases: Leases, clock: ManualClo
             await leases.acquire(LEASE, holder="hasty")
     patient.cancel()
     await asyncio.gather(patient, return_exceptions=True)
+
+
+# == What a holder is told, and asks
+
+
+class Refusing(MemoryEngine):
+    """Turns commits away while a test wants it to."""
+
+    refuses = False
+
+    async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+        if self.refuses:
+            raise UnavailableError("refused on purpose")
+        return await super().commit(batch)
+
+
+async def test_a_failed_renewal_is_told_and_forgotten_once_one_succeeds(clock: ManualClock) -> None:
+    told: list[tuple[bool, bool]] = []
+    engine = Refusing(clock=clock)
+    async with Store(engine, clock=clock) as store:
+        lease = await Leases(store).acquire(LEASE, holder="me")
+        lease.tell = lambda: told.append((lease.endangered.is_set(), lease.lost.is_set()))
+        await settled(store)
+        engine.refuses = True
+        clock.advance(TTL / limits.LEASE_RENEWALS)
+        await lease.endangered.wait()
+        assert told == [(True, False)], "the time to save"
+        assert lease.is_held
+        engine.refuses = False
+        await settled(store)
+        clock.advance(TTL / limits.LEASE_RENEWALS / 4)
+        await settled(store)
+        assert not lease.endangered.is_set()
+        clock.advance(TTL * 2 / 3)
+        await settled(store)
+        assert lease.is_held, "it was renewed"
+
+
+async def settled(store: Store) -> None:
+    """Let whatever runs in the background get as far as it comes without time."""
+    for _ in range(5):
+        await store.read(Reads())
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+async def test_whoever_has_no_task_that_waits_is_told_of_each_thing_once(store: Store, leases: Leases) -> None:
+    lease = await leases.acquire(LEASE, holder="me")
+    told: list[str] = []
+
+    def tell() -> None:
+        told.append("lost" if lease.lost.is_set() else "requested")
+
+    lease.tell = tell
+    assert await leases.ask(LEASE, holder="other")
+    await lease.requested.wait()
+    await settled(store)
+    assert told == ["requested"], "also when the first look and the watch both find it"
+    await leases.revoke(LEASE)
+    await lease.lost.wait()
+    await settled(store)
+    assert told == ["requested", "lost"]
+
+
+async def test_asking_is_heard_where_somebody_holds_it_and_only_there(store: Store, leases: Leases) -> None:
+    assert not await leases.ask(LEASE, holder="other"), "nobody holds it"
+    lease = await leases.acquire(LEASE, holder="me")
+    assert await leases.ask(LEASE, holder="other")
+    await lease.requested.wait()
+    await lease.release()
+    assert not await leases.ask(LEASE, holder="other")
+    again = await leases.acquire(LEASE, holder="me")
+    await settled(store)
+    assert not again.requested.is_set(), "what was asked of the last holder is not asked of the next"
+
+
+@pytest.mark.parametrize("end", ["ended", "stolen", "revoked"])
+async def test_a_request_dies_with_the_lease_that_it_was_for(
+    store: Store, leases: Leases, clock: ManualClock, end: str
+) -> None:
+    lease = await leases.acquire(LEASE, holder="first")
+    assert await leases.ask(LEASE, holder="other")
+    await lease.requested.wait()
+    if end == "ended":
+        await lease.stop_keeping()
+        clock.advance(TTL - timedelta(seconds=1))
+        assert await leases.ask(LEASE, holder="other"), "a request is kept for a while"
+        clock.advance(timedelta(seconds=1))
+    elif end == "revoked":
+        await leases.revoke(LEASE)
+    again = await leases.acquire(LEASE, holder="other", steal_after=0)
+    await settled(store)
+    assert not again.requested.is_set()
+    assert again.is_held
+
+
+async def test_a_holder_that_ends_its_lease_itself_is_told_of_no_loss(store: Store, leases: Leases) -> None:
+    lease = await leases.acquire(LEASE, holder="me")
+    told: list[bool] = []
+    lease.tell = lambda: told.append(lease.lost.is_set())
+    await settled(store)
+    lease.is_ending = True
+    await store.commit(Transaction(ids.new(), (lease.held,), (Put(DATA, b"last"), *lease.ending)))
+    await settled(store)
+    assert told == []
+    assert not lease.lost.is_set()
+    assert await leases.probe(LEASE) is None
+    await lease.stop_keeping()
+
+
+@pytest.mark.parametrize("event", ["revoked", "asked for"])
+async def test_what_happened_while_an_ending_failed_is_noticed_afterwards(
+    store: Store, leases: Leases, event: str
+) -> None:
+    lease = await leases.acquire(LEASE, holder="me")
+    told: list[str] = []
+    lease.tell = lambda: told.append("lost" if lease.lost.is_set() else "requested")
+    lease.is_ending = True
+    if event == "revoked":
+        await leases.revoke(LEASE)
+    else:
+        await leases.ask(LEASE, holder="other")
+    await settled(store)
+    assert told == []
+    lease.keep_on()
+    await (lease.lost if event == "revoked" else lease.requested).wait()
+    await settled(store)
+    assert told == ["lost" if event == "revoked" else "requested"]

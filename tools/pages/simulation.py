@@ -36,7 +36,7 @@ A seed gives the same world in every process, event by event, as long as the lib
 FOUND = """
 ## Bugs that it found
 
-Each was in the library before a release, and the command puts it back and shows the events of a world that it breaks.
+Each was in the library while it was written. The command puts it back and shows the events of a world that it breaks.
 
 | Bug | The command that shows it |
 |---|---|

@@ -304,7 +304,7 @@ def _version_cells(version: Version, now: datetime) -> tuple[str, ...]:
 
 def _print_facts(row: DocumentRow, cause: Cause, saved_by: str, now: datetime) -> None:
     lease = row.lease
-    held = "nobody holds it" if lease is None else f"{lease.holder}, since {_moment(lease.since, now)}"
+    held = "nobody" if lease is None else f"{lease.holder}, since {_moment(lease.since, now)}"
     output.facts(
         (
             ("key", row.key),

@@ -66,8 +66,10 @@ def drain(
     handed_over, remaining, now = within(url, work)
     if as_json:
         output.document(Drained(tuple(map(_row, handed_over)), tuple(map(_row, remaining))))
-    else:
+    elif handed_over or remaining:
         _print(handed_over, remaining, now)
+    else:
+        output.line(_nobody(name, holder))
     return 1 if remaining else 0
 
 
@@ -147,14 +149,17 @@ def _row(each: Held) -> HeldRow:
 
 
 def _print(handed_over: Collection[Held], remaining: Collection[Held], now: datetime) -> None:
-    if not handed_over and not remaining:
-        output.line("nobody holds a document")
-        return
     if handed_over:
         output.line(f"{_counted(len(handed_over))} handed over")
     if remaining:
         output.line(f"{_counted(len(remaining))} not handed over in time:")
         output.table(_COLUMNS, [_cells(_row(each), now) for each in remaining])
+
+
+def _nobody(name: str | None, holder: str | None) -> str:
+    """Say that there is nothing to hand over, and among what it was looked for: a misspelt holder looks the same."""
+    who = "nobody" if holder is None else f"no holder whose name contains {holder!r}"
+    return f"{who} holds a document" if name is None else f"{who} holds a document of {name}"
 
 
 def _cells(row: HeldRow, now: datetime) -> tuple[str, ...]:

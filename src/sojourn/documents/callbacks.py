@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from sojourn.kernel import Store
 if TYPE_CHECKING:
     from sojourn.documents.document import Document
 
-__all__ = ["Callbacks", "tell"]
+__all__ = ["Callbacks", "check_callback", "tell"]
 
 T = TypeVar("T")
 
@@ -39,13 +40,18 @@ class Callbacks(msgspec.Struct, Generic[T], frozen=True):
 
     def __post_init__(self) -> None:
         for at, callback in enumerate(self.changed):
-            _check(f"changed_callbacks[{at}]", callback, waits=False)
+            check_callback(f"changed_callbacks[{at}]", callback, waits=False)
         for name, callback in msgspec.structs.asdict(self).items():
             if name != "changed" and callback is not None:
-                _check(name, callback, waits=name.startswith("on_"))
+                check_callback(name, callback, waits=name.startswith("on_"))
 
 
-def _check(name: str, callback: object, *, waits: bool) -> None:
+def check_callback(name: str, callback: object, *, waits: bool) -> None:
+    """Refuse what cannot be called, or would have to be waited for where nothing can.
+
+    Raises:
+        InvalidError: it is such.
+    """
     if not callable(callback):
         raise InvalidError(name, "it cannot be called")
     if not waits and inspect.iscoroutinefunction(callback):
@@ -58,7 +64,7 @@ def tell(store: Store, callback: Callable[..., object] | None, *facts: Any) -> N
         return
     try:
         result = callback(*facts)
-    except Exception:  # noqa: BLE001  an application's: reported, and it changes nothing
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001  an application's own: reported, and it changes nothing
         _log.exception("a callback of documents failed")
         return
     if inspect.isawaitable(result):

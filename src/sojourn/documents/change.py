@@ -62,7 +62,7 @@ def by_values(
 def _checked(schema: Schema[T], values: Mapping[str, T], new: Mapping[str, T]) -> dict[str, T]:
     if new.keys() != values.keys():
         raise KeysChangedError(
-            f"a change gives back the keys it was given, but for {_named(new.keys() ^ values.keys())}"
+            f"a change gives back the keys it was given; it added or dropped {_named(new.keys() ^ values.keys())}"
         )
     return {key: schema.changed(new[key], value, key=key) for key, value in values.items()}
 

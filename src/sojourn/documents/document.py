@@ -132,7 +132,7 @@ class Document(Generic[T]):
 
         From the call on it takes no change. While the store cannot be reached it is tried again, for
         `limits.UNLOAD_PATIENCE`; then the document is open again, so that it can be tried later. Cancelled, it is
-        finished in the background.
+        finished in the background. Where the lease was lost and nothing was unsaved, it returns.
 
         Raises:
             LeaseLostError: the lease ended or was taken; nothing was written, and `unsaved` is the value.

@@ -390,7 +390,9 @@ class Documents(Generic[T]):
             CommitUnknownError: the answer was lost; perhaps written.
         """
         self._holders.check_open()
-        return await self._kind.leases.revoke(self.terms.place(key).lease)
+        holder = await self._kind.leases.revoke(self.terms.place(key).lease)
+        await self._holders.look(key)
+        return holder
 
     def list(self, *, limit: int = limits.PAGE, after: str | None = None) -> Listing[Info]:
         """List the stored documents, the one saved longest ago first.
@@ -472,7 +474,10 @@ class Documents(Generic[T]):
         place, terms = self.terms.place(key), self.terms
         if tx is not None:
             self._holders.joining.claim(tx, key)
-        return await self._archive.rollback(place, revision, holder=terms.holder, history=terms.history, tx=tx)
+        saved = await self._archive.rollback(place, revision, holder=terms.holder, history=terms.history, tx=tx)
+        if tx is None:
+            await self._holders.look(key)
+        return saved
 
     async def erase(self, key: str) -> bool:
         """Delete all that is kept of a document but a tombstone; whoever holds it is fenced out. False: nothing was.
@@ -489,7 +494,9 @@ class Documents(Generic[T]):
             CommitUnknownError: an answer was lost; some may have been deleted.
         """
         self._holders.check_open()
-        return await self._archive.erase(self.terms.place(key))
+        is_erased = await self._archive.erase(self.terms.place(key))
+        await self._holders.look(key)
+        return is_erased
 
     async def export(self, key: str) -> dict[str, Any]:
         """Return all that is kept of a document as plain data: value, facts, history, messages, subjects, lease.

@@ -111,7 +111,8 @@ async def _empty(store: Store, place: Place, standing: _Standing, buried: Commit
         unchanged = RevisionIs(mark.key, mark.revision)
         await store.submit(Transaction(guards=(unchanged,), writes=(Delete(mark.key),)))
     if standing.subjects:
-        await store.submit(Transaction(ids.new(), (guard,), (_tombstone(place, standing),)))
+        # Who has loaded the tombstone meanwhile could not save over this one: its lease ends too.
+        await store.submit(Transaction(ids.new(), (guard,), (_tombstone(place, standing), *ending(place.lease))))
     return True
 
 

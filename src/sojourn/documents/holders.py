@@ -43,6 +43,8 @@ class _Load(Generic[T]):
 
     def cancel(self) -> None:
         """Give it up; whoever waits for it is told."""
+        if self.is_cancelled:
+            return  # a second cancellation would end the giving back
         self.is_cancelled = True
         if self.task is not None:
             self.task.cancel()
@@ -152,6 +154,12 @@ class Holders(Generic[T]):
         """Return the value as this attempt sees it in the store."""
         return await self.joining.peek(tx, key)
 
+    async def look(self, key: str) -> None:
+        """Note that a document held here was just taken by this process itself."""
+        holding = self._held.get(key)
+        if holding is not None and not holding.is_ended:
+            await holding.look()
+
     async def close(self, patience: float | None) -> None:
         """Unload everything, side by side."""
         self._is_closed = True
@@ -177,7 +185,7 @@ class Holders(Generic[T]):
         failed: dict[str, Exception] = {}
         for key, end in ends.items():
             if not end.done():
-                failed[key] = UnavailableError(f"the document {key!r} was not unloaded in time; it goes on")
+                failed[key] = UnavailableError("it was not unloaded in time, and goes on")
                 end.add_done_callback(_seen)
             elif (error := end.exception()) is not None:
                 failed[key] = error if isinstance(error, Exception) else UnavailableError(str(error))
@@ -231,7 +239,7 @@ class Holders(Generic[T]):
             if holding is None or holding.is_ended:
                 self._held.pop(key, None)
                 return None
-            if holding.is_open:
+            if not holding.closed:
                 return holding
             await holding.ended()
 

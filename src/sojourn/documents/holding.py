@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -37,6 +37,7 @@ from sojourn.errors import (
     UnavailableError,
 )
 from sojourn.kernel import Committed, Conflict, Guard, Lease, Reads, Record, Transaction, ids
+from sojourn.kernel.store import is_within
 
 if TYPE_CHECKING:
     from sojourn.documents.document import Document
@@ -46,8 +47,6 @@ __all__ = ["Holding"]
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-_taking_part: ContextVar[object] = ContextVar("_taking_part", default=None)
 
 
 class _State(Enum):
@@ -73,6 +72,7 @@ class Holding(Generic[T]):
         self._kind = kind
         self._state = _State.OPEN
         self._is_changing = False
+        self._untold = deque[tuple[T, T | None, Cause]]()
         self._transaction: asyncio.Future[None] | None = None
         self._owner: object = None
         self._unloading: asyncio.Task[None] | None = None
@@ -187,8 +187,14 @@ class Holding(Generic[T]):
         """Tell whoever wants to know that the value is another one."""
         if self.handle is None:
             return  # leased for one transaction only: nobody has it
-        for callback in self._kind.callbacks.changed:
-            tell(self._kind.store, callback, self.key, self.value, old, cause)
+        self._untold.append((self.value, old, cause))
+        if len(self._untold) > 1:
+            return  # a callback changed it: told when all have been told of the change before
+        while self._untold:
+            value, before, why = self._untold[0]
+            for callback in self._kind.callbacks.changed:
+                tell(self._kind.store, callback, self.key, value, before, why)
+            self._untold.popleft()
 
     @contextmanager
     def changing(self) -> Generator[None]:
@@ -206,8 +212,6 @@ class Holding(Generic[T]):
         """
         self._transaction = asyncio.get_running_loop().create_future()
         self._owner = owner
-        if owner is not None:
-            _taking_part.set(owner)
 
     def check_free(self) -> None:
         """Refuse to wait for a transaction from within that transaction.
@@ -215,7 +219,7 @@ class Holding(Generic[T]):
         Raises:
             InvalidError: the document takes part in the transaction of the store in which the caller runs.
         """
-        if self._owner is not None and self._owner is _taking_part.get():
+        if self._owner is not None and is_within(self._owner):
             raise InvalidError("tx", f"the document {self.key!r} takes part in this transaction; use `transact(tx=)`")
 
     def end_transaction(self) -> None:
@@ -226,7 +230,7 @@ class Holding(Generic[T]):
 
     def _untouched(self) -> Holding[T]:
         if self._transaction is not None:
-            raise ConflictError(f"a transaction is changing the document {self.key!r}; `update` waits for it")
+            raise ConflictError(f"the document {self.key!r} is in a transaction or a message; `update` waits for it")
         return self.checked_open()
 
     def refuse_reentry(self) -> None:
@@ -249,7 +253,7 @@ class Holding(Generic[T]):
         """Take over a value that a transaction has stored, and tell whoever wants to know."""
         old, self.value = self.value, saving.value
         self.ledger.changes += 1
-        self._saved(msgspec.structs.replace(saving, changes=self.ledger.changes), outcome)
+        self._saved(msgspec.structs.replace(saving, changes=saving.changes + 1), outcome)  # and no change noted since
         if old is not self.value:
             self.tell_changed(old, cause)
 
@@ -283,9 +287,21 @@ class Holding(Generic[T]):
         await asyncio.shield(self._unloading)
 
     async def ended(self) -> None:
-        """Wait until an unload on its way has ended, one way or the other."""
+        """Wait until an unload on its way has ended, one way or the other, or until the end of the lease is noted."""
         if self._unloading is not None:
             await asyncio.wait((self._unloading,))
+        elif not self.lease.is_held:
+            await self._lost()
+
+    async def look(self) -> None:
+        """Find out whether the lease was just taken, by this very process; else whoever watches it is told later.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        (record,) = (await self._kind.store.read(Reads((self.lease.key,)))).records.keys
+        if record is None or record.revision != self.lease.token:
+            await self._lost()
 
     async def _save(self, wanted: int) -> None:
         if self.ledger.saved_changes >= wanted:
@@ -307,7 +323,7 @@ class Holding(Generic[T]):
                 self._end(reason)
         except LeaseLostError:
             pass
-        except SojournError:
+        except BaseException:
             if not self.is_ended:
                 self._state, self._unloading = _State.OPEN, None
                 self.lease.keep_on()

@@ -158,7 +158,10 @@ class Joining(Generic[T]):
             reading = read(self._kind, key, envelope)
             chain, facts = self._kind.chain, envelope.facts
             facts = msgspec.structs.replace(
-                facts, applied=chain.merged(facts.applied), floor=chain.merged_floor(facts.floor)
+                facts,
+                saved_at=await tx.now(),
+                applied=chain.merged(facts.applied),
+                floor=chain.merged_floor(facts.floor),
             )
             standing = Standing.of(head, facts, len(envelope.data))
             return _Part(place, reading.value, standing, unknown=reading.unknown)

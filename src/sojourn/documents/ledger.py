@@ -57,11 +57,12 @@ class Ledger(Generic[T]):
     def info(self) -> Info:
         """What is known of the document as of its last save."""
         head, facts = self._standing.head, self._standing.facts
+        is_stored = head is not None and bool(facts.save)  # a tombstone is none of this document's saves
         return Info(
             self._place.key,
-            None if head is None else head.revision,
+            head.revision if head is not None and is_stored else None,
             moment(facts.created_at),
-            None if head is None else moment(facts.saved_at),
+            moment(facts.saved_at) if is_stored else None,
             facts.applied,
             facts.subjects,
             self._standing.size,

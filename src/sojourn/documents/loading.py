@@ -121,7 +121,7 @@ class Loader(Generic[T]):
             if inspect.isawaitable(given):
                 given = await given
         except Exception as error:
-            raise ImportFailedError(f"{key}: importing old data failed: {error}") from error
+            raise ImportFailedError(f"{key}: importing old data failed: {type(error).__name__}: {error}") from error
         if given is None:
             return None
         kind = cast("Any", type(given))

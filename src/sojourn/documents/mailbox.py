@@ -17,7 +17,8 @@ import msgspec
 
 from sojourn import limits
 from sojourn.documents import stored
-from sojourn.documents.change import by_draft, refuse_waiting
+from sojourn.documents.callbacks import check_callback
+from sojourn.documents.change import by_draft
 from sojourn.documents.holding import Holding
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place, Spaces
@@ -31,7 +32,6 @@ from sojourn.errors import (
     LimitError,
     OverloadedError,
     SojournError,
-    TransformInvalidError,
     UnavailableError,
 )
 from sojourn.kernel import (
@@ -70,10 +70,7 @@ class Mailbox(Generic[T]):
 
     def __init__(self, kind: Kind[T], on_message: Callable[[T, Message], bool] | None) -> None:
         if on_message is not None:
-            try:
-                refuse_waiting(on_message)
-            except TransformInvalidError as error:
-                raise InvalidError("on_message", str(error)) from None
+            check_callback("on_message", on_message, waits=False)
         self._kind = kind
         self._on_message = on_message
         self._inboxes: dict[tuple[str, str], _Inbox[T]] = {}

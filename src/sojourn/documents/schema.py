@@ -67,6 +67,7 @@ class Schema(Generic[T]):
 
         Raises:
             DocumentInvalidError: it breaks the schema, or is not plain JSON data; the problem says where.
+            LimitError: it is larger than `limits.DOCUMENT_BYTES`.
         """
         try:
             text = codec(object).dump(plain)
@@ -75,6 +76,7 @@ class Schema(Generic[T]):
             raise DocumentInvalidError(str(error), source=source, key=key) from error
         if problem is not None:
             raise DocumentInvalidError(f"it is not plain JSON data: {problem}", source=source, key=key)
+        _check_size(text)
         return self.load(text, source=source, key=key)
 
     def dump(self, value: T) -> bytes:
@@ -106,8 +108,7 @@ class Schema(Generic[T]):
             problem = f"it is of the type {type(value).__name__}, not {self._class.__name__}"
             raise DocumentInvalidError(problem, source=source, key=key)
         text = self._text(value, source, key)
-        if len(text) > limits.DOCUMENT_BYTES:
-            raise LimitError("document", limit=limits.DOCUMENT_BYTES, found=len(text), unit="bytes")
+        _check_size(text)
         loaded = self.load(text, source=source, key=key)
         different = lost(value, loaded)
         if different is not None:
@@ -134,6 +135,11 @@ def _dumped_anyhow(model: Any) -> bytes | None:  # noqa: ANN401  a Pydantic mode
     except ValueError:
         return None
     return text.encode()
+
+
+def _check_size(text: bytes) -> None:
+    if len(text) > limits.DOCUMENT_BYTES:
+        raise LimitError("document", limit=limits.DOCUMENT_BYTES, found=len(text), unit="bytes")
 
 
 def _is_type(schema: object) -> bool:

@@ -158,7 +158,7 @@ def _check_plain(name: str, value: object, left: int, depth: int) -> None:
     elif isinstance(value, dict) and all(isinstance(key, str) for key in cast("dict[object, object]", value)):
         children = list(cast("dict[str, object]", value).values())
     else:
-        raise InvalidError(name, f"what is in it of the type {kind} has no JSON form, in which names are text")
+        raise InvalidError(name, f"a {kind} in it is no plain JSON data (a dict needs text as names)")
     for child in children:
         _check_plain(name, child, left - 1, depth)
 

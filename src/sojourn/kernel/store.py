@@ -52,7 +52,12 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_in_attempt: ContextVar[bool] = ContextVar("_in_attempt", default=False)
+_attempts: ContextVar[tuple[Attempt, ...]] = ContextVar("_attempts", default=())
+
+
+def is_within(attempt: object) -> bool:
+    """Say whether the caller runs within this attempt, or within one that runs within it."""
+    return any(one is attempt for one in _attempts.get())
 
 
 class Store:
@@ -204,7 +209,7 @@ class Store:
         self._opened()
         transaction_id = ids.new()
         values: dict[int, T] = {}
-        queue = _Queue(self._turns, waits=not _in_attempt.get())
+        queue = _Queue(self._turns, waits=not _attempts.get())
         conflict: Conflict | None = None
         try:
             for number in range(1, limits.RUN_ATTEMPTS + 1):
@@ -323,7 +328,7 @@ class Store:
 
         What `work` returned is kept under the attempt's number.
         """
-        inside = _in_attempt.set(True)
+        inside = _attempts.set((*_attempts.get(), attempt))
         try:
             values[attempt.number] = await work(attempt)
         except Exception:
@@ -333,7 +338,7 @@ class Store:
                 raise
             return conflict
         finally:
-            _in_attempt.reset(inside)
+            _attempts.reset(inside)
         if attempt.is_proved:
             return attempt.number
         if not attempt.has_writes:

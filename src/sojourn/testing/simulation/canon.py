@@ -93,11 +93,16 @@ class Canon:
         earlier = self._held.get((server, name))
         if earlier is not None and earlier.reason is None:
             self._accuse(f"{server} has loaded {name} twice")
-        expected = self._granted.get((name, token), frozenset())
+        expected = self._granted.get((name, token), frozenset()) - self._undone[name]
         self._missing(f"{server} has loaded {name} without", expected - set(value.done))
         held = _Held(name, token, value, asyncio.get_running_loop().time())
         self._held[server, name] = held
         self._all_held.append((server, held))
+
+    def token(self, server: str, name: Name) -> int:
+        """Return the token under which a server holds a document, or held it last."""
+        held = self._held.get((server, name))
+        return 0 if held is None else held.token
 
     def holds(self, server: str, name: Name) -> bool:
         """Say whether a server has loaded a document and was not told that it no longer holds it."""

@@ -126,17 +126,17 @@ class Line:
         """Return the token that this server was granted last for a document."""
         return self._witness.token(self._host.name, name)
 
-    def stands(self, name: Name) -> bool:
-        """Say whether nobody has ended or taken that lease."""
-        return self._witness.stands(self._host.name, name)
+    def stands(self, name: Name, token: int) -> bool:
+        """Say whether nobody has ended or taken a lease."""
+        return self._witness.stands(name, token)
 
     def held(self) -> list[Name]:
         """Name the documents whose leases this server was granted and nobody has ended or taken."""
         return self._witness.held(self._host.name)
 
-    def was_asked(self, name: Name) -> bool:
-        """Say whether somebody has asked for that lease."""
-        return self._witness.was_asked(self._host.name, name)
+    def was_asked(self, name: Name, token: int) -> bool:
+        """Say whether somebody has asked for a lease."""
+        return self._witness.was_asked(name, token)
 
     def _reach(self) -> None:
         if self._host.is_dead:

@@ -318,7 +318,8 @@ class Server:
             if not self.host.is_dead:
                 self._say(f"ends {kind}/{key}: {reason.value}")
                 name = Name(kind, key)
-                self._canon.ends(self.name, name, reason, asked=self.line.was_asked(name))
+                asked = self.line.was_asked(name, self._canon.token(self.name, name))
+                self._canon.ends(self.name, name, reason, asked=asked)
 
         def handled(draft: Account, message: Message) -> bool:
             self._telling.sums["messages handled"] += 1
@@ -342,7 +343,8 @@ class Server:
     def _was_endangered(self, name: Name) -> bool:
         """Say whether anything has happened lately that may cost a server its lease."""
         lately = asyncio.get_running_loop().time() - 3 * LEASE.total_seconds()
-        return max(self.disturbed_at, self.line.troubled_at) >= lately or not self.line.stands(name)
+        is_taken = not self.line.stands(name, self._canon.token(self.name, name))
+        return is_taken or max(self.disturbed_at, self.line.troubled_at) >= lately
 
     async def _in_memory(self, name: Name, what: str, changing: Awaitable[bool]) -> bool:
         document = self.handles[name]

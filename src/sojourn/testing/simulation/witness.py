@@ -70,17 +70,17 @@ class Witness:
         """Return the token that was granted last to this server for this document."""
         return self._tokens.get((server, name), 0)
 
-    def stands(self, server: str, name: Name) -> bool:
-        """Say whether nobody has ended, or taken, the lease that was granted last to this server."""
-        return self._standing_lease.get(name) == self.token(server, name)
+    def stands(self, name: Name, token: int) -> bool:
+        """Say whether nobody has ended or taken a lease."""
+        return self._standing_lease.get(name) == token
 
     def held(self, server: str) -> list[Name]:
         """Name the documents whose leases this server was granted and nobody has ended or taken."""
         return [name for name, token in self._standing_lease.items() if self._granted[name, token] == server]
 
-    def was_asked(self, server: str, name: Name) -> bool:
-        """Say whether somebody has asked for the lease that was granted last to this server."""
-        return (name, self.token(server, name)) in self._asked
+    def was_asked(self, name: Name, token: int) -> bool:
+        """Say whether somebody has asked for a lease."""
+        return (name, token) in self._asked
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Keep what is still under way."""
