@@ -50,6 +50,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from itertools import islice
 from typing import ClassVar, Literal
 
 __all__ = [
@@ -392,8 +393,10 @@ class UnloadFailedError(SojournError):
     written: ClassVar[Literal["no", "perhaps"]] = "perhaps"
 
     def __init__(self, failed: Mapping[str, Exception]) -> None:
-        shown = "; ".join(f"{key}: {error}" for key, error in failed.items())
-        super().__init__(f"{len(failed)} could not be unloaded: {shown}")
+        shown = [f"{key}: {error}" for key, error in islice(failed.items(), 5)]
+        if len(failed) > len(shown):
+            shown.append(f"and {len(failed) - len(shown)} more")
+        super().__init__(f"{len(failed)} could not be unloaded: {'; '.join(shown)}")
         self.failed = failed
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sojourn.documents import Document, EndReason
+from sojourn.documents.layout import Place
 from sojourn.errors import DocumentClosedError, LeaseHeldError, LeaseLostError, UnavailableError
 from sojourn.kernel import Leases, Store
 from tests.documents.conftest import (
@@ -297,7 +298,7 @@ async def test_whoever_asks_for_nobody_has_it_handed_over_all_the_same(
     ada = await first.players.load("ada")
     await ada.update(earn(1))
     leases = Leases(store)
-    key = first.players.terms.place("ada").lease
+    key = Place("players", "ada", together("ada")).lease
     assert await leases.ask(key, holder="sojourn drain")
     await until(lambda: ended)
     assert ended == [("ada", EndReason.HANDED_OVER)]

@@ -250,7 +250,7 @@ async def test_one_whose_handler_fails_is_tried_again_and_holds_up_nobody(
     await until(lambda: len(ada.value.items) == 2)
     assert await stored_items(here) == ["sword", "curse"]
     assert await waiting_for(here, "ada") == []
-    assert "the message 1 to the document ada failed" in caplog.text
+    assert "the message 1 to the document ada fails" in caplog.text
     assert "curse" not in caplog.text, "what a message says is nobody's business"
 
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Callbacks(msgspec.Struct, Generic[T], frozen=True):
+class Callbacks(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """The callbacks of one `Documents`, as its docstring describes them.
 
     Raises:

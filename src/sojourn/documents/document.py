@@ -26,6 +26,10 @@ class Document(Generic[T]):
         self._holding = holding
         self._joining = joining
 
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "held"
+        return f"<Document {self.key!r}: {state}, {'saved' if self.is_saved else 'not saved'}>"
+
     @property
     def key(self) -> str:
         """The document's key."""

@@ -17,14 +17,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Any, Generic, Literal, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from sojourn import limits
 from sojourn.documents.archive import Archive
 from sojourn.documents.callbacks import Callbacks
 from sojourn.documents.change import by_drafts, by_values, refuse_waiting
 from sojourn.documents.document import Document
-from sojourn.documents.holders import Holders
+from sojourn.documents.holdings import Holdings
 from sojourn.documents.kind import Kind
 from sojourn.documents.loading import Wanted
 from sojourn.documents.mailbox import Mailbox
@@ -84,7 +85,7 @@ class Documents(Generic[T]):
         store: Store,
         name: str,
         *,
-        schema: type[T] | Callable[[Any], object],
+        schema: type[T] | Callable[[Any], bool | tuple[bool, str]],
         template: T,
         migrations: Sequence[MigrationStep] = (),
         import_legacy: Callable[[str], object] | None = None,
@@ -103,23 +104,38 @@ class Documents(Generic[T]):
         on_hand_over: Callable[[Document[T]], object] | None = None,
         on_message: Callable[[T, Message], bool] | None = None,
     ) -> None:
-        self.store = store
-        self.terms = Terms(name, host_and_process() if holder is None else holder, lease, autosave, history, partition)
+        self._terms = Terms(
+            name=name,
+            holder=host_and_process() if holder is None else holder,
+            lease=lease,
+            autosave=autosave,
+            history=history,
+            partition=partition,
+        )
+        if callable(changed_callbacks):
+            raise InvalidError("changed_callbacks", "it is a list of functions")
         self._kind = Kind(
-            store,
-            self.terms,
-            Schema(schema, template),
-            Chain(migrations),
-            Callbacks(tuple(changed_callbacks), before_save, after_save, on_session_end, on_lease_lost, on_hand_over),
-            Leases(store),
-            Turns(),
-            fill,
-            import_legacy,
-            repair,
+            store=store,
+            terms=self._terms,
+            schema=Schema(schema, template),
+            chain=Chain(migrations),
+            callbacks=Callbacks(
+                changed=tuple(changed_callbacks),
+                before_save=before_save,
+                after_save=after_save,
+                on_session_end=on_session_end,
+                on_lease_lost=on_lease_lost,
+                on_hand_over=on_hand_over,
+            ),
+            leases=Leases(store),
+            turns=Turns(),
+            fill=fill,
+            import_legacy=import_legacy,
+            repair=repair,
         )
         self._archive = Archive(store, name)
         self._mailbox = Mailbox(self._kind, on_message)
-        self._holders = Holders(self._kind, self._mailbox)
+        self._holdings = Holdings(self._kind, self._mailbox)
 
     async def load(
         self,
@@ -151,8 +167,8 @@ class Documents(Generic[T]):
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; if the lease was taken it ends when its time is over.
         """
-        wanted = Wanted(self._wait(wait), ask, None if steal_after is None else seconds(steal_after))
-        return await self._holders.load(key, wanted, checked_subjects(subjects))
+        wanted = Wanted(self._wait(wait), ask, None if steal_after is None else seconds("steal_after", steal_after))
+        return await self._holdings.load(key, wanted, checked_subjects(subjects))
 
     @asynccontextmanager
     async def open(
@@ -183,7 +199,7 @@ class Documents(Generic[T]):
             DocumentNotLoadedError: it is not.
             ClosedError: these documents are closed.
         """
-        return self._holders.loaded(key)
+        return self._holdings.loaded(key)
 
     async def get(self, key: str) -> T:
         """Return the value of a document that is loaded here, as `Document.get` does; waits for a load in progress.
@@ -192,7 +208,7 @@ class Documents(Generic[T]):
             DocumentNotLoadedError: it is not loaded here. ClosedError: these documents are closed.
             LeaseLostError: as `Document.get`. DocumentClosedError: likewise.
         """
-        return await (await self._holders.wanted(key)).get()
+        return await (await self._holdings.awaited(key)).get()
 
     def update(self, key: str, change: Callable[[T], bool]) -> Coroutine[Any, Any, bool]:
         """Change a document that is loaded here, as `Document.update` does; waits for a load in progress.
@@ -203,7 +219,7 @@ class Documents(Generic[T]):
             LeaseLostError: as `Document.update`. DocumentClosedError: likewise.
         """
         refuse_waiting(change)
-        self._holders.refuse_reentry(key)
+        self._holdings.refuse_reentry(key)
         return self._update(key, change)
 
     def update_immutable(self, key: str, change: Callable[[T], T | Literal[False]]) -> Coroutine[Any, Any, bool]:
@@ -215,7 +231,7 @@ class Documents(Generic[T]):
             LeaseLostError: as `Document.update`. DocumentClosedError: likewise.
         """
         refuse_waiting(change)
-        self._holders.refuse_reentry(key)
+        self._holdings.refuse_reentry(key)
         return self._update_immutable(key, change)
 
     def edit(self, key: str) -> AbstractContextManager[T]:
@@ -235,7 +251,7 @@ class Documents(Generic[T]):
             DocumentNotLoadedError: it is not loaded here. ClosedError: these documents are closed.
             LeaseLostError: as `Document.save`. UnavailableError, CommitUnknownError, DocumentClosedError: likewise.
         """
-        await (await self._holders.wanted(key)).save(tx=tx)
+        await (await self._holdings.awaited(key)).save(tx=tx)
 
     async def unload(self, key: str) -> None:
         """Save a document and give it back, as `Document.unload` does. Not loaded here: does nothing.
@@ -246,7 +262,7 @@ class Documents(Generic[T]):
             ClosedError: these documents are closed.
             LeaseLostError: as `Document.unload`. UnavailableError, CommitUnknownError: likewise.
         """
-        await self._holders.unload(key)
+        await self._holdings.unload(key)
 
     def start_autosaving(self, key: str) -> None:
         """Save a document that is loaded here now and then, as `Document.start_autosaving` does.
@@ -297,8 +313,8 @@ class Documents(Generic[T]):
             IncompatibleError, MigrationFailedError, ImportFailedError, CorruptError: as `load`, for what is leased.
             ClosedError: these documents, or the store, are closed.
             UnavailableError: the store could not be reached; nothing was written.
-            CommitUnknownError: the answer was lost, and the leases ended before it was known what became of it. The
-                documents are lost here; loaded anew they show it.
+            CommitUnknownError: the answer was lost, and it was not known within `limits.UNLOAD_PATIENCE` what became of
+                it; the documents are lost here, and loaded anew they show it.
         """
         refuse_waiting(change)
         schema = self._kind.schema
@@ -346,8 +362,8 @@ class Documents(Generic[T]):
             UnavailableError: the store could not be reached; nothing was kept.
             CommitUnknownError: the answer was lost; send it again under the same id.
         """
-        self._holders.check_open()
-        return await self._mailbox.send(self.terms.place(key), body, id, tx)
+        self._holdings.check_open()
+        return await self._mailbox.send(self._terms.place(key), body, id, tx)
 
     async def peek(self, key: str, *, tx: Attempt | None = None) -> T | None:
         """Return the value as it stands in the store, up to date by the migrations, or None. Takes no lease.
@@ -362,9 +378,9 @@ class Documents(Generic[T]):
             CorruptError: what is stored cannot be read.
             UnavailableError: the store could not be reached.
         """
-        place = self.terms.place(key)
+        place = self._terms.place(key)
         if tx is not None:
-            return await self._holders.peek(tx, key)
+            return await self._holdings.joining.peek(tx, key)
         found = await self._archive.find(place)
         return None if found is None else read(self._kind, key, found[1]).value
 
@@ -375,7 +391,7 @@ class Documents(Generic[T]):
             InvalidError: the key is out of form. LimitError: it is too long.
             UnavailableError: the store could not be reached.
         """
-        return await self._kind.leases.probe(self.terms.place(key).lease)
+        return await self._kind.leases.probe(self._terms.place(key).lease)
 
     async def revoke(self, key: str) -> LeaseInfo | None:
         """Take the document from whoever holds it, and return who did, or None: that holder is fenced out and told.
@@ -389,9 +405,9 @@ class Documents(Generic[T]):
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; perhaps written.
         """
-        self._holders.check_open()
-        holder = await self._kind.leases.revoke(self.terms.place(key).lease)
-        await self._holders.look(key)
+        self._holdings.check_open()
+        holder = await self._kind.leases.revoke(self._terms.place(key).lease)
+        await self._holdings.look(key)
         return holder
 
     def list(self, *, limit: int = limits.PAGE, after: str | None = None) -> Listing[Info]:
@@ -427,7 +443,7 @@ class Documents(Generic[T]):
             CorruptError: a page has an entry that cannot be read.
             UnavailableError: the store could not be reached for a page.
         """
-        return self._archive.history(self.terms.place(key), limit, after)
+        return self._archive.history(self._terms.place(key), limit, after)
 
     async def read(self, key: str, *, revision: int) -> T:
         """Return the value of a saved revision, up to date by the migrations. Works after `close`.
@@ -441,7 +457,7 @@ class Documents(Generic[T]):
             CorruptError: what is stored cannot be read.
             UnavailableError: the store could not be reached.
         """
-        return read(self._kind, key, await self._archive.entry(self.terms.place(key), revision)).value
+        return read(self._kind, key, await self._archive.entry(self._terms.place(key), revision)).value
 
     async def diff(self, key: str, old: int, new: int) -> tuple[Difference, ...]:
         """Return the places at which two saved revisions differ, as they were stored. Works after `close`.
@@ -452,7 +468,7 @@ class Documents(Generic[T]):
             CorruptError: one of them cannot be read.
             UnavailableError: the store could not be reached.
         """
-        return await self._archive.diff(self.terms.place(key), old, new)
+        return await self._archive.diff(self._terms.place(key), old, new)
 
     async def rollback(self, key: str, *, revision: int, tx: Attempt | None = None) -> int | None:
         """Make a saved revision the present one, in one commit that fences out whoever holds the document.
@@ -470,13 +486,13 @@ class Documents(Generic[T]):
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; perhaps written.
         """
-        self._holders.check_open()
-        place, terms = self.terms.place(key), self.terms
+        self._holdings.check_open()
+        place, terms = self._terms.place(key), self._terms
         if tx is not None:
-            self._holders.joining.claim(tx, key)
+            self._holdings.joining.claim(tx, key)
         saved = await self._archive.rollback(place, revision, holder=terms.holder, history=terms.history, tx=tx)
         if tx is None:
-            await self._holders.look(key)
+            await self._holdings.look(key)
         return saved
 
     async def erase(self, key: str) -> bool:
@@ -493,9 +509,9 @@ class Documents(Generic[T]):
             UnavailableError: the store could not be reached; some may have been deleted.
             CommitUnknownError: an answer was lost; some may have been deleted.
         """
-        self._holders.check_open()
-        is_erased = await self._archive.erase(self.terms.place(key))
-        await self._holders.look(key)
+        self._holdings.check_open()
+        is_erased = await self._archive.erase(self._terms.place(key))
+        await self._holdings.look(key)
         return is_erased
 
     async def export(self, key: str) -> dict[str, Any]:
@@ -509,7 +525,7 @@ class Documents(Generic[T]):
             CorruptError: something of it cannot be read.
             UnavailableError: the store could not be reached.
         """
-        return await self._archive.export(self.terms.place(key))
+        return await self._archive.export(self._terms.place(key))
 
     async def close(self, *, patience: timedelta | float | None = None) -> None:
         """Unload every document, side by side; loads in progress are cancelled. Twice is once.
@@ -521,13 +537,26 @@ class Documents(Generic[T]):
         Raises:
             UnloadFailedError: some could not be unloaded; `failed` says which and why. Call it again for those.
         """
-        await self._holders.close(None if patience is None else seconds(patience))
+        await self._holdings.close(None if patience is None else seconds("patience", patience))
+
+    async def __aenter__(self) -> Self:
+        """Give these documents, to be closed at the end of the block."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close them, as `close` does."""
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Documents {self._terms.name!r}>"
 
     async def _update(self, key: str, change: Callable[[T], bool]) -> bool:
-        return await (await self._holders.wanted(key)).update(change)
+        return await (await self._holdings.awaited(key)).update(change)
 
     async def _update_immutable(self, key: str, change: Callable[[T], T | Literal[False]]) -> bool:
-        return await (await self._holders.wanted(key)).update_immutable(change)
+        return await (await self._holdings.awaited(key)).update_immutable(change)
 
     async def _transact(
         self,
@@ -539,12 +568,12 @@ class Documents(Generic[T]):
     ) -> bool:
         if unloaded not in {"lease", "refuse"}:
             raise InvalidError("unloaded", "it is 'lease' or 'refuse'")
-        self._holders.check_open()
+        self._holdings.check_open()
         names, is_refused = checked_keys(keys), unloaded == "refuse"
         if tx is not None:
-            return await self._holders.joining.transact(tx, names, make, is_refused=is_refused)
-        return await self._holders.transactor.transact(names, make, None if is_refused else Wanted(self._wait(wait)))
+            return await self._holdings.joining.transact(tx, names, make, is_refused=is_refused)
+        return await self._holdings.transactor.transact(names, make, None if is_refused else Wanted(self._wait(wait)))
 
     def _wait(self, wait: timedelta | float | None) -> float:
         """Return how many seconds to wait for a holder; by default until one that crashed would have had to renew."""
-        return seconds(self.terms.lease + limits.DOCUMENT_WAIT if wait is None else wait)
+        return seconds("wait", self._terms.lease + limits.DOCUMENT_WAIT if wait is None else wait)

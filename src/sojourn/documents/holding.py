@@ -27,6 +27,7 @@ from sojourn.documents.ledger import Ledger
 from sojourn.documents.model import Cause, EndReason
 from sojourn.documents.saving import Saving
 from sojourn.errors import (
+    ClosedError,
     CommitUnknownError,
     ConflictError,
     DocumentClosedError,
@@ -38,6 +39,7 @@ from sojourn.errors import (
 )
 from sojourn.kernel import Committed, Conflict, Guard, Lease, Reads, Record, Transaction, ids
 from sojourn.kernel.store import is_within
+from sojourn.kernel.waiting import seen
 
 if TYPE_CHECKING:
     from sojourn.documents.document import Document
@@ -65,7 +67,7 @@ class Holding(Generic[T]):
         self.value = value
         self.ledger = ledger
         self.unsaved: T | None = None
-        self.is_handed_over = False
+        self.is_unsaved_told = False
         self.is_autosaving = kind.terms.autosave is not None
         self.on_end: Callable[[Holding[T]], None] | None = None
         self.handle: Document[T] | None = None
@@ -109,7 +111,10 @@ class Holding(Generic[T]):
 
         Raises:
             LeaseLostError: the lease ended or was taken. DocumentClosedError: it was unloaded, or is being so.
+            ClosedError: the store was closed.
         """
+        if self._state is _State.OPEN and not self._kind.store.is_open:
+            raise ClosedError(f"the store was closed under the document {self.key!r}; close the documents first")
         if self._state is _State.OPEN and self.lease.is_held:
             return self
         if self._state in {_State.OPEN, _State.LOST}:
@@ -120,7 +125,7 @@ class Holding(Generic[T]):
         """Return the error that says so, with what was not saved."""
         unsaved = self._rest()
         if self._state is _State.LOST:
-            unsaved, self.is_handed_over = self.unsaved, True
+            unsaved, self.is_unsaved_told = self.unsaved, True
         return LeaseLostError(
             f"the lease of the document {self.key!r} ended or was taken; load it again",
             guard=self.lease.held if conflict is None else conflict.guard,
@@ -267,8 +272,11 @@ class Holding(Generic[T]):
         await self._finished(lambda: self._save(wanted))
 
     async def autosave(self) -> None:
-        """Store the value if it is to be stored now and then; what goes wrong is logged."""
-        if self.is_open and self.is_autosaving and not self.is_saved:
+        """Store the value if it is to be stored now and then; what goes wrong is logged.
+
+        A save or a transaction on its way is not waited for: it stores the value, or the next look does.
+        """
+        if self.is_open and self.is_autosaving and not self.is_saved and not self._is_busy:
             await self._try("saved", self.save)
 
     async def unload(self, reason: EndReason = EndReason.UNLOADED) -> None:
@@ -283,7 +291,7 @@ class Holding(Generic[T]):
                 self._tell(self._kind.callbacks.before_save)
             self._state = _State.UNLOADING
             self._unloading = self._kind.store.spawn(self._unload(reason), finish=True)
-            self._unloading.add_done_callback(_seen)
+            self._unloading.add_done_callback(seen)
         await asyncio.shield(self._unloading)
 
     async def ended(self) -> None:
@@ -348,7 +356,7 @@ class Holding(Generic[T]):
                 if saving is not None:
                     self._saved(saving, outcome)
                 return
-            if await self.is_given_back(outcome) or (self.is_saved and not releases):
+            if await self.explain(outcome) or (self.is_saved and not releases):
                 return
             saving = None if self.is_saved else self.ledger.saving(self.value, Cause.UPDATE, releases=releases)
             transaction = self._commit_of(saving)
@@ -389,7 +397,7 @@ class Holding(Generic[T]):
         ending = self.lease.ending if saving.releases else ()
         return Transaction(ids.new(), guards=self.guards, writes=(*saving.writes, *ending))
 
-    async def is_given_back(self, conflict: Conflict) -> bool:
+    async def explain(self, conflict: Conflict) -> bool:
         """Find out what a conflict means: that an earlier save in doubt holds, or that the lease is lost.
 
         True says that the document was stored and given back by such a save; False that the next commit may be tried.
@@ -449,7 +457,7 @@ class Holding(Generic[T]):
         elif self.lease.requested.is_set():
             self.lease.requested.clear()
             _ = spawn(self._hand_over())
-        elif not self.is_saved:
+        elif not self.is_saved and not self._is_busy:
             _ = spawn(self._try("saved", self.save))
 
     def lose(self) -> None:
@@ -505,9 +513,13 @@ class Holding(Generic[T]):
         if self.handle is None:
             return  # leased for one transaction only: nobody has it
         if reason is EndReason.LEASE_LOST:
-            self.is_handed_over = callbacks.on_lease_lost is not None
+            self.is_unsaved_told = callbacks.on_lease_lost is not None
             tell(store, callbacks.on_lease_lost, self.key, self.unsaved)
         tell(store, callbacks.on_session_end, self.key, reason)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._kind.turns.is_busy(self.key)
 
     def _rest(self) -> T | None:
         return None if self.is_saved else self.value
@@ -526,11 +538,5 @@ class Holding(Generic[T]):
                 self._kind.turns.give_back((self.key,))
 
         task = self._kind.store.spawn(finish(), finish=True)
-        task.add_done_callback(_seen)
+        task.add_done_callback(seen)
         await asyncio.shield(task)
-
-
-def _seen(task: asyncio.Task[None]) -> None:
-    """Take note of an error whose caller was cancelled, so that the loop does not report it as nobody's."""
-    if not task.cancelled():
-        task.exception()

@@ -17,9 +17,9 @@ from sojourn.documents import stored
 from sojourn.documents.holding import Holding
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place
-from sojourn.documents.loading import Loader, new_facts
+from sojourn.documents.loading import Loader, new_facts, present_facts
 from sojourn.documents.migration import Unknown
-from sojourn.documents.model import Cause
+from sojourn.documents.model import Cause, not_loaded
 from sojourn.documents.reading import read
 from sojourn.documents.saving import Saving, Standing, saving_of
 from sojourn.documents.stored import Envelope
@@ -91,7 +91,7 @@ class Joining(Generic[T]):
         if is_refused:
             for key in keys:
                 if self._find(key) is None:
-                    raise DocumentNotLoadedError(f"Key not loaded: {key}")
+                    raise not_loaded(key)
         parts = {key: await self._joined(tx, key) for key in keys}
         new = make({key: part.value for key, part in parts.items()})
         for key, value in (new or {}).items():
@@ -127,7 +127,7 @@ class Joining(Generic[T]):
             part = joined.parts.get(key)
             if part is None:
                 holding = self._find(key)
-                part = await self._seen(tx, key) if holding is None else await self._held(tx, holding)
+                part = await self._stored(tx, key) if holding is None else await self._held(tx, holding)
                 joined.parts[key] = part
             return part
 
@@ -147,7 +147,7 @@ class Joining(Generic[T]):
         tx.guard(*holding.guards)
         return _Part(holding.place, holding.value, holding=holding)
 
-    async def _seen(self, tx: Attempt, key: str) -> _Part[T]:
+    async def _stored(self, tx: Attempt, key: str) -> _Part[T]:
         place = self._kind.terms.place(key)
         await self._loader.note_name()
         await tx.fetch((place.lease, place.document))
@@ -156,13 +156,7 @@ class Joining(Generic[T]):
         envelope, head = await _look(tx, place), await tx.get(place.document)
         if envelope is not None and not envelope.facts.erased:
             reading = read(self._kind, key, envelope)
-            chain, facts = self._kind.chain, envelope.facts
-            facts = msgspec.structs.replace(
-                facts,
-                saved_at=await tx.now(),
-                applied=chain.merged(facts.applied),
-                floor=chain.merged_floor(facts.floor),
-            )
+            facts = msgspec.structs.replace(present_facts(self._kind, envelope.facts), saved_at=await tx.now())
             standing = Standing.of(head, facts, len(envelope.data))
             return _Part(place, reading.value, standing, unknown=reading.unknown)
         if envelope is None and self._kind.import_legacy is not None:

@@ -19,7 +19,7 @@ __all__ = ["Kind"]
 T = TypeVar("T")
 
 
-class Kind(msgspec.Struct, Generic[T], frozen=True):
+class Kind(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """How documents of one name are checked and kept, and whom to tell of them.
 
     `turns` has one turn for each key: saves, unloads and transactions of one document come one after the other.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+import msgspec
+
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place
 from sojourn.documents.migration import Unknown
@@ -102,12 +104,13 @@ class Ledger(Generic[T]):
         self._ahead_ms = now - self._monotonic_ms()
         self._standing = saving.standing(self._place, revision)
         self.last_saved = saving.value
+        self._unknown = saving.unknown
         self.saved_changes = max(saving.changes, self.saved_changes)
         self._doubts.clear()
 
     def doubt(self, saving: Saving[T]) -> None:
         """Note that nobody knows whether a save holds."""
-        self._doubts[saving.digest] = saving
+        self._doubts[saving.digest] = msgspec.structs.replace(saving, writes=())  # as large as the document
 
     def is_in_doubt(self, saving: Saving[T]) -> bool:
         """Say whether nobody knows whether a save holds."""

@@ -30,7 +30,7 @@ from sojourn.errors import (
 from sojourn.kernel import Create, Lease, Put, Transaction
 from sojourn.kernel.codec import codec
 
-__all__ = ["Loader", "Wanted", "new_facts"]
+__all__ = ["Loader", "Wanted", "new_facts", "present_facts"]
 
 T = TypeVar("T")
 
@@ -83,11 +83,7 @@ class Loader(Generic[T]):
         (head,) = records.keys
         if envelope is not None and not envelope.facts.erased:
             reading = read(kind, place.key, envelope)
-            facts = msgspec.structs.replace(
-                envelope.facts,
-                applied=kind.chain.merged(envelope.facts.applied),
-                floor=kind.chain.merged_floor(envelope.facts.floor),
-            )
+            facts = present_facts(kind, envelope.facts)
             size = len(envelope.data)
         else:
             reading = await self._begun(place.key, envelope)
@@ -164,6 +160,12 @@ class Loader(Generic[T]):
 def _check_held(key: str, lease: Lease) -> None:
     if not lease.is_held:
         raise LeaseLostError(f"the lease of the document {key!r} ended while it was being loaded; load it again")
+
+
+def present_facts(kind: Kind[T], facts: Facts) -> Facts:
+    """Return the facts of a stored document once it has been through every migration step that is known here."""
+    applied, floor = kind.chain.merged(facts.applied), kind.chain.merged_floor(facts.floor)
+    return msgspec.structs.replace(facts, applied=applied, floor=floor)
 
 
 def new_facts(kind: Kind[T], now: int, tombstone: Envelope | None) -> Facts:

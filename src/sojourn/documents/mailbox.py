@@ -61,7 +61,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-
 _BODY: Final = codec(object)
 
 
@@ -166,6 +165,7 @@ class _Inbox(Generic[T]):
         self._transactor = transactor
         self._on_message = on_message
         self._left = set[Key]()
+        self._reported = set[Key]()
         self._failed = set[Key]()
         self._is_awake = False
         self._is_working = False
@@ -231,8 +231,13 @@ class _Inbox(Generic[T]):
             _log.warning("the message %s to the document %s waits: %s", message.id, key, error)
             return False
         except Exception:  # noqa: BLE001  an application's: reported, and the message stays
-            _log.exception("the message %s to the document %s failed and is tried again", message.id, key)
+            level = logging.DEBUG if record.key in self._reported else logging.ERROR
+            self._reported.add(record.key)
+            _log.log(
+                level, "the message %s to the document %s fails, and is tried again", message.id, key, exc_info=True
+            )
             return False
+        self._reported.discard(record.key)
         if not done:
             self._left.add(record.key)  # the application leaves it for whoever loads the document next
         return True

@@ -19,7 +19,7 @@ from sojourn import limits
 from sojourn.documents.frozen import thaw
 from sojourn.errors import IncompatibleError, InvalidError, LimitError, MigrationFailedError
 
-__all__ = ["Chain", "MigrationStep", "Unknown", "filled", "unknown", "with_unknown"]
+__all__ = ["Chain", "MigrationStep", "Unknown", "filled", "left", "unknown", "with_unknown"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,8 @@ class Chain:
     """
 
     def __init__(self, steps: Sequence[MigrationStep] = ()) -> None:
+        if not _are_steps(steps):
+            raise InvalidError("migrations", "it is a list of `MigrationStep`s")
         if len(steps) > limits.MIGRATIONS:
             raise LimitError("migrations", limit=limits.MIGRATIONS, found=len(steps), unit="steps")
         for step in steps:
@@ -129,6 +131,16 @@ def with_unknown(plain: T, found: Unknown | None) -> T:
     return cast("T", thaw(found.fields) | whole | within)
 
 
+def left(plain: object, found: Unknown | None) -> Unknown | None:
+    """Return what of the unknown still has its place in this plain data."""
+    if found is None or not isinstance(plain, dict):
+        return None
+    whole = cast("dict[str, Any]", plain)
+    inner = {name: left(whole[name], one) for name, one in found.within.items() if name in whole}
+    within = {name: one for name, one in inner.items() if one is not None}
+    return Unknown(found.fields, within) if found.fields or within else None
+
+
 def filled(plain: Any, template: Any) -> Any:  # noqa: ANN401  plain data of any shape
     """Return plain data with what it lacks of the template, also in dicts within dicts; what is there stays."""
     if not isinstance(plain, dict) or not isinstance(template, dict):
@@ -143,6 +155,12 @@ def _filled_dict(plain: object, template: dict[str, Any]) -> dict[str, Any]:
     within = {name: filled(value, template[name]) for name, value in present.items() if name in template}
     missing = {name: thaw(value) for name, value in template.items() if name not in present}
     return present | within | missing
+
+
+def _are_steps(given: object) -> bool:
+    if not isinstance(given, Sequence):
+        return False
+    return all(isinstance(step, MigrationStep) for step in cast("Sequence[object]", given))
 
 
 def _check_step(step: MigrationStep) -> None:

@@ -8,13 +8,14 @@ import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import UnionType
 from typing import Any, Final
 
 import msgspec
 
 from sojourn import limits
 from sojourn.documents.layout import Place
-from sojourn.errors import InvalidError, LimitError
+from sojourn.errors import ClosedError, DocumentNotLoadedError, InvalidError, LimitError
 
 __all__ = [
     "Cause",
@@ -30,6 +31,7 @@ __all__ = [
     "checked_subjects",
     "checked_text",
     "host_and_process",
+    "not_loaded",
     "seconds",
 ]
 
@@ -111,7 +113,7 @@ class Message(msgspec.Struct, frozen=True):
     sent_at: datetime
 
 
-class Terms(msgspec.Struct, frozen=True):
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What one `Documents` goes by, apart from schema, migrations and callbacks.
 
     Raises:
@@ -129,6 +131,9 @@ class Terms(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         checked_name(self.name)
         checked_text("holder", self.holder, limits.HOLDER_CHARS)
+        _check_type("lease", self.lease, timedelta, "it is a timedelta")
+        _check_type("autosave", self.autosave, timedelta | None, "it is a timedelta, or None")
+        _check_type("history", self.history, int, "it is a number of revisions; 0 keeps none")
         if not limits.LEASE_TTL_MIN <= self.lease <= limits.TTL_MAX:
             raise InvalidError("lease", f"it lasts from {limits.LEASE_TTL_MIN} to {limits.TTL_MAX}")
         if self.autosave is not None and not limits.DOCUMENT_AUTOSAVE_MIN <= self.autosave <= limits.TTL_MAX:
@@ -146,7 +151,19 @@ class Terms(msgspec.Struct, frozen=True):
             LimitError: the key is longer than `limits.DOCUMENT_KEY_CHARS`.
         """
         checked_key(key)
-        return Place(self.name, key, key if self.partition is None else checked_text("partition", self.partition(key)))
+        return Place(self.name, key, key if self.partition is None else self._partition_of(key))
+
+    def _partition_of(self, key: str) -> str:
+        assert self.partition is not None
+        try:
+            found = self.partition(key)
+        except Exception as error:
+            raise InvalidError("partition", f"the function failed for {key!r}: {error!r}") from error
+        return checked_text("partition", found)
+
+    def closed_error(self) -> ClosedError:
+        """Return the error for whatever is asked after closing."""
+        return ClosedError(f"the documents {self.name!r} are closed")
 
     def is_one_place(self, keys: Iterable[str]) -> bool:
         """Say whether documents of these keys share a partition."""
@@ -213,9 +230,28 @@ def host_and_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def seconds(duration: timedelta | float) -> float:
-    """Return a duration in seconds, in which waits are given too."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+def not_loaded(key: str) -> DocumentNotLoadedError:
+    """Return the error for a document that is not loaded here; its text is that of the reference."""
+    return DocumentNotLoadedError(f"Key not loaded: {key}")
+
+
+def seconds(name: str, duration: timedelta | float) -> float:
+    """Return a duration in seconds, in which waits are given too.
+
+    Raises:
+        InvalidError: it is neither, or below 0.
+    """
+    problem = "it is a timedelta or a number of seconds, and not below 0"
+    _check_type(name, duration, timedelta | float | int, problem)
+    found = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if not found >= 0:
+        raise InvalidError(name, problem)
+    return found
+
+
+def _check_type(name: str, value: object, kind: type | UnionType, problem: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidError(name, problem)
 
 
 def checked_text(name: str, value: object, most: int = limits.PARTITION_BYTES) -> str:

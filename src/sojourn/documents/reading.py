@@ -75,7 +75,12 @@ def plain_of(kind: Kind[T], value: T) -> Any:  # noqa: ANN401  plain data of any
 
 def _repaired(kind: Kind[T], key: str, plain: object, error: DocumentInvalidError) -> T:
     """Let the application mend a value that breaks the schema; without its help the error stands."""
-    mended = None if kind.repair is None else kind.repair(key, plain, error.problem)
+    if kind.repair is None:
+        raise error
+    try:
+        mended = kind.repair(key, plain, error.problem)
+    except Exception as failure:
+        raise error from failure
     if mended is None:
         raise error
     return freeze(kind.schema.load_plain(mended, source="stored", key=key))

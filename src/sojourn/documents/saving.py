@@ -10,7 +10,7 @@ import msgspec
 from sojourn.documents import stored
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place
-from sojourn.documents.migration import Unknown, with_unknown
+from sojourn.documents.migration import Unknown, left, with_unknown
 from sojourn.documents.model import Cause
 from sojourn.documents.stored import Envelope, Facts
 from sojourn.kernel import Absent, Guard, Put, Record, RevisionIs, Write, ids
@@ -57,6 +57,7 @@ class Saving(msgspec.Struct, Generic[T], frozen=True):
     writes: tuple[Write, ...]
     digest: bytes
     mark: bytes
+    unknown: Unknown | None = None
     releases: bool = False
 
     def standing(self, place: Place, revision: int) -> Standing:
@@ -84,7 +85,9 @@ def saving_of(  # noqa: PLR0913  each says one thing about a save
     """
     text = kind.schema.dump(value)
     if unknown is not None:
-        text = msgspec.json.encode(with_unknown(msgspec.json.decode(text), unknown))
+        plain = msgspec.json.decode(text)
+        unknown = left(plain, unknown)
+        text = msgspec.json.encode(with_unknown(plain, unknown))
     before, history = standing.facts, kind.terms.history
     number, first = stored.numbered(before, history)
     facts = msgspec.structs.replace(
@@ -100,7 +103,7 @@ def saving_of(  # noqa: PLR0913  each says one thing about a save
     envelope = Envelope(facts, msgspec.Raw(text))
     writes = stored.writes(place, envelope, replaces=standing.head, before=before, history=history)
     (head,) = (write.value for write in writes if isinstance(write, Put) and write.key == place.document)
-    return Saving(value, changes, facts, len(text), writes, digest(head), head[:1], releases)
+    return Saving(value, changes, facts, len(text), writes, digest(head), head[:1], unknown, releases)
 
 
 def digest(head: bytes) -> bytes:

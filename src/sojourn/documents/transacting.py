@@ -19,18 +19,17 @@ from sojourn import limits
 from sojourn.documents.holding import Holding
 from sojourn.documents.kind import Kind
 from sojourn.documents.loading import Loader, Wanted
-from sojourn.documents.model import Cause
+from sojourn.documents.model import Cause, not_loaded
 from sojourn.documents.saving import Saving
 from sojourn.errors import (
     CapabilityError,
-    ClosedError,
     CommitUnknownError,
-    DocumentNotLoadedError,
     SojournError,
     UnavailableError,
 )
 from sojourn.kernel import Committed, Conflict, Guard, Transaction, Write, ids
 from sojourn.kernel.store import conflict_error
+from sojourn.kernel.waiting import seen
 
 __all__ = ["Transactor", "check_reach"]
 
@@ -91,13 +90,13 @@ class Transactor(Generic[T]):
         run.task = task
         self._runs[run] = None
         task.add_done_callback(lambda _: self._runs.pop(run, None))
-        task.add_done_callback(_seen)
+        task.add_done_callback(seen)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             run.give_up()
             if self._is_closed and task.cancelled():
-                raise ClosedError(f"the documents {self._kind.terms.name!r} are closed") from None
+                raise self._kind.terms.closed_error() from None
             raise
 
     async def close(self) -> None:
@@ -156,7 +155,7 @@ class Transactor(Generic[T]):
         holding = await self._find(key)
         if holding is None:
             if wanted is None:
-                raise DocumentNotLoadedError(f"Key not loaded: {key}")
+                raise not_loaded(key)
             return _Part(await self._lent(key, wanted), is_lent=True)
         holding.check_free()
         await self._kind.turns.take((key,))
@@ -223,16 +222,17 @@ class Transactor(Generic[T]):
                 return
             for part in parts:
                 if outcome.guard in part.holding.guards:
-                    await part.holding.is_given_back(outcome)  # lost, unless an earlier save in doubt explains it
+                    await part.holding.explain(outcome)  # lost, unless an earlier save in doubt explains it
                     break
             else:
                 raise conflict_error(outcome)
 
     async def _submitted(self, parts: Sequence[_Part[T]], transaction: Transaction) -> Committed | Conflict:
-        """Send the very same transaction until its outcome is known, or its leases have ended."""
+        """Send the very same transaction until its outcome is known, or its leases or our patience have ended."""
         store = self._kind.store
         pause, longest = limits.SAVE_PAUSE.total_seconds(), limits.SAVE_PAUSE_MAX.total_seconds()
         attempts, is_in_doubt = 0, False
+        until = store.clock.monotonic() + limits.UNLOAD_PATIENCE.total_seconds()
         failure: UnavailableError | CommitUnknownError
         while True:
             try:
@@ -241,10 +241,13 @@ class Transactor(Generic[T]):
                 is_in_doubt, failure = True, error
             except UnavailableError as error:
                 attempts, failure = attempts + 1, error
-            if is_in_doubt and not all(part.holding.lease.is_held for part in parts):
+            is_over = store.clock.monotonic() >= until
+            if is_in_doubt and (is_over or not all(part.holding.lease.is_held for part in parts)):
                 for part in parts:
                     part.holding.give_up()
-                raise CommitUnknownError("the leases ended before it was known what became of it") from failure
+                raise CommitUnknownError(
+                    "it was not known in time what became of it; the documents are given up"
+                ) from failure
             if attempts == limits.SAVE_ATTEMPTS and not is_in_doubt:
                 raise failure
             await store.clock.sleep(pause)
@@ -260,7 +263,7 @@ class Transactor(Generic[T]):
                 await self._give_back(parts)
 
         task = self._kind.store.spawn(finish(), finish=True)
-        task.add_done_callback(_seen)
+        task.add_done_callback(seen)
         return await asyncio.shield(task)
 
     async def _give_back(self, parts: Sequence[_Part[T]]) -> None:
@@ -298,9 +301,3 @@ def _transaction(
     saved = tuple(write for saving in savings.values() for write in saving.writes)
     ending = tuple(write for part in parts if part.is_lent for write in part.holding.lease.ending)
     return Transaction(ids.new(), (*held, *guards), (*saved, *ending, *writes))
-
-
-def _seen(task: asyncio.Task[bool]) -> None:
-    """Take note of an error whose caller was cancelled, so that the loop does not report it as nobody's."""
-    if not task.cancelled():
-        task.exception()

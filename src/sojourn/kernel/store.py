@@ -45,6 +45,7 @@ from sojourn.kernel.transaction import (
     applied,
 )
 from sojourn.kernel.turns import Turns
+from sojourn.kernel.waiting import seen
 
 __all__ = ["Store"]
 
@@ -140,6 +141,11 @@ class Store:
         """
         self._opened()
         return await self.engine.examine()
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether the store is open."""
+        return self._batcher is not None
 
     def describe(self) -> Description:
         """Say what the engine is and which optional promises it keeps; no I/O."""
@@ -349,7 +355,7 @@ class Store:
             return outcome.attempt if isinstance(outcome, Committed) else outcome
         attempt.is_sent = True
         sent = self.spawn(self._sent(attempt, transaction_id), finish=True)
-        sent.add_done_callback(_seen)
+        sent.add_done_callback(seen)
         return await asyncio.shield(sent)
 
     async def _sent(self, attempt: Attempt, transaction_id: bytes) -> int | Conflict:
@@ -486,9 +492,3 @@ def _without(own: Mapping[Key, Put | Delete], transaction: Transaction) -> Trans
     """Return the transaction without the reads of these keys."""
     keys = tuple(key for key in transaction.reads.keys if key not in own)
     return msgspec.structs.replace(transaction, reads=Reads(keys, transaction.reads.spans))
-
-
-def _seen(sent: asyncio.Task[int | Conflict]) -> None:
-    """Take note of an error whose caller was cancelled, so that the loop does not report it as nobody's."""
-    if not sent.cancelled():
-        sent.exception()

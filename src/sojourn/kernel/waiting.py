@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["first_of"]
+__all__ = ["first_of", "seen"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -27,3 +27,9 @@ async def first_of(wanted: Awaitable[T], limit: Awaitable[None], default: D = No
         for future in (first, second):
             future.cancel()
         await asyncio.gather(first, second, return_exceptions=True)
+
+
+def seen(task: asyncio.Future[Any]) -> None:
+    """Take note of an error whose caller was cancelled, so that the loop does not report it as nobody's."""
+    if not task.cancelled():
+        task.exception()

@@ -26,7 +26,6 @@ from sojourn.testing.simulation.report import Telling
 
 __all__ = ["Account", "Canon", "Name", "Standing"]
 
-
 _GIVEN_BACK: Final = {EndReason.UNLOADED, EndReason.HANDED_OVER}
 
 

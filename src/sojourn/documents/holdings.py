@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 from sojourn.documents.document import Document
 from sojourn.documents.holding import Holding
@@ -13,21 +14,18 @@ from sojourn.documents.keeping import Autosaver
 from sojourn.documents.kind import Kind
 from sojourn.documents.loading import Loader, Wanted
 from sojourn.documents.mailbox import Mailbox
-from sojourn.documents.model import checked_key
+from sojourn.documents.model import checked_key, not_loaded
 from sojourn.documents.transacting import Transactor
 from sojourn.errors import (
-    ClosedError,
-    DocumentNotLoadedError,
     LoadCancelledError,
     LoadInProgressError,
     SojournError,
     UnavailableError,
     UnloadFailedError,
 )
-from sojourn.kernel import Attempt
-from sojourn.kernel.waiting import first_of
+from sojourn.kernel.waiting import first_of, seen
 
-__all__ = ["Holders"]
+__all__ = ["Holdings"]
 
 T = TypeVar("T")
 
@@ -73,7 +71,7 @@ class _Load(Generic[T]):
         return document
 
 
-class Holders(Generic[T]):
+class Holdings(Generic[T]):
     """Which documents are loaded here. One that was lost stays, to say so, until it is unloaded or loaded anew."""
 
     def __init__(self, kind: Kind[T], mailbox: Mailbox[T]) -> None:
@@ -84,6 +82,7 @@ class Holders(Generic[T]):
         self._held: dict[str, Holding[T]] = {}
         self._loading: dict[str, _Load[T]] = {}
         self._is_closed = False
+        self._guard: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.joining = Joining(kind, self._loader, self._open_here)
         self.transactor = Transactor(kind, self._loader, self._found)
@@ -95,16 +94,16 @@ class Holders(Generic[T]):
             ClosedError: these documents are closed.
         """
         if self._is_closed:
-            raise ClosedError(f"the documents {self._kind.terms.name!r} are closed")
+            raise self._kind.terms.closed_error()
 
     async def load(self, key: str, wanted: Wanted, subjects: tuple[str, ...]) -> Document[T]:
         """Load a document, or return the one that is loaded."""
         self.check_open()
         self._kind.terms.place(key)  # out of form: said before anything is waited for
-        holding = await self._present(key)
-        if holding is not None and holding.handle is not None:
+        while (holding := await self._present(key)) is not None and holding.handle is not None:
             await self._loader.note_subjects(holding, subjects)
-            return holding.handle
+            if not holding.closed:
+                return holding.handle  # else it was unloaded meanwhile, and is loaded anew
         if key in self._loading:
             raise LoadInProgressError(f"the document {key!r} is being loaded here already")
         load = self._loading[key] = _Load[T]()
@@ -122,10 +121,10 @@ class Holders(Generic[T]):
         self.check_open()
         holding = self._held.get(checked_key(key))
         if holding is None or holding.handle is None:
-            raise DocumentNotLoadedError(f"Key not loaded: {key}")
+            raise not_loaded(key)
         return holding.handle
 
-    async def wanted(self, key: str) -> Document[T]:
+    async def awaited(self, key: str) -> Document[T]:
         """Return it likewise, but wait for a load in progress."""
         self.check_open()
         load = self._loading.get(checked_key(key))
@@ -150,10 +149,6 @@ class Holders(Generic[T]):
         if holding is not None:
             holding.refuse_reentry()
 
-    async def peek(self, tx: Attempt, key: str) -> T | None:
-        """Return the value as this attempt sees it in the store."""
-        return await self.joining.peek(tx, key)
-
     async def look(self, key: str) -> None:
         """Note that a document held here was just taken by this process itself."""
         holding = self._held.get(key)
@@ -165,7 +160,7 @@ class Holders(Generic[T]):
         self._is_closed = True
         if self._closing is None:
             self._closing = self._kind.store.spawn(self._close(patience), finish=True)
-            self._closing.add_done_callback(_seen)
+            self._closing.add_done_callback(seen)
         try:
             await asyncio.shield(self._closing)
         except UnloadFailedError:
@@ -173,30 +168,39 @@ class Holders(Generic[T]):
             raise
 
     async def _close(self, patience: float | None) -> None:
+        clock = self._kind.store.clock
+        until = None if patience is None else clock.monotonic() + patience
         loads = tuple(self._loading.values())
         for load in loads:
             load.cancel()
-        await asyncio.gather(*(load.ended() for load in loads), self.transactor.close())
+        rest = (*(load.ended() for load in loads), self.transactor.close())
+        await self._until(until, map(asyncio.ensure_future, rest))
         self._mailbox.close()
-        held = {key: holding for key, holding in self._held.items() if not holding.is_handed_over}
+        held = {key: holding for key, holding in self._held.items() if not holding.is_unsaved_told}
         ends = {key: asyncio.ensure_future(holding.unload()) for key, holding in held.items()}
-        if ends:
-            await self._within(patience, *ends.values())
+        await self._until(until, ends.values())
         failed: dict[str, Exception] = {}
         for key, end in ends.items():
             if not end.done():
                 failed[key] = UnavailableError("it was not unloaded in time, and goes on")
-                end.add_done_callback(_seen)
+                end.add_done_callback(seen)
             elif (error := end.exception()) is not None:
                 failed[key] = error if isinstance(error, Exception) else UnavailableError(str(error))
         if failed:
             raise UnloadFailedError(failed)
+        if self._guard is not None:
+            self._guard.cancel()
 
-    async def _within(self, patience: float | None, *ends: asyncio.Future[None]) -> None:
-        if patience is None:
-            await asyncio.wait(ends)
+    async def _until(self, until: float | None, ends: Iterable[asyncio.Future[None]]) -> None:
+        """Wait for all of these, or until that monotonic time."""
+        waited_for = tuple(ends)
+        clock = self._kind.store.clock
+        if not waited_for:
+            return
+        if until is None:
+            await asyncio.wait(waited_for)
         else:
-            await first_of(asyncio.wait(ends), self._kind.store.clock.sleep(patience))
+            await first_of(asyncio.wait(waited_for), clock.sleep(until - clock.monotonic()))
 
     async def _load(self, key: str, wanted: Wanted, subjects: tuple[str, ...]) -> Document[T]:
         holding = await self._loader.load(key, wanted, subjects)
@@ -204,15 +208,29 @@ class Holders(Generic[T]):
         holding.handle = Document(holding, self.joining)
         holding.attend()
         self._held[key] = holding
+        if self._guard is None:
+            self._guard = self._kind.store.spawn(self._watch_over())
         self._autosaver.add(holding)
         holding.tell_loaded()
         self._mailbox.deliver(holding, self.transactor)
         return holding.handle
 
+    async def _watch_over(self) -> None:
+        """Do nothing until the store is closed; then say what is lost, because these documents were not closed."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            unsaved = sum(not holding.is_ended and not holding.is_saved for holding in self._held.values())
+            if unsaved:
+                name = self._kind.terms.name
+                _log.warning(
+                    "the store is closed with %d unsaved documents of %s; close the documents first", unsaved, name
+                )
+
     def _loaded(self, key: str, load: _Load[T], task: asyncio.Task[Document[T]]) -> None:
         if self._loading.get(key) is load:
             del self._loading[key]
-        _seen(task)
+        seen(task)
         if load.is_cancelled:
             self._unload_unwanted(task)
 
@@ -264,9 +282,3 @@ class Holders(Generic[T]):
 
 def _cancelled(key: str) -> LoadCancelledError:
     return LoadCancelledError(f"the document {key!r} was unloaded while it was being loaded")
-
-
-def _seen(task: asyncio.Future[Any]) -> None:
-    """Take note of an error whose caller was cancelled, so that the loop does not report it as nobody's."""
-    if not task.cancelled():
-        task.exception()
