@@ -73,7 +73,7 @@ class Badge(msgspec.Struct, frozen=True):
     marks: tuple[str, ...] = ()
 
 
-def is_player(plain: Any) -> object:
+def is_player(plain: Any) -> bool | tuple[bool, str]:
     """Check plain data as a schema that is a function: `coins` is there and not negative, other names may be."""
     if not isinstance(plain, dict) or not isinstance(plain.get("coins"), int):
         return False, "coins is no number"

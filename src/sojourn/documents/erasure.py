@@ -10,7 +10,7 @@ import msgspec
 
 from sojourn import limits
 from sojourn.documents import stored
-from sojourn.documents.layout import Place, Spaces
+from sojourn.documents.layout import Place
 from sojourn.documents.model import Cause
 from sojourn.documents.stored import Envelope, Facts
 from sojourn.errors import ConflictError, CorruptError
@@ -68,9 +68,8 @@ async def _look(store: Store, place: Place) -> _Standing:
     except CorruptError:
         envelope = None  # what cannot be read can be erased all the same
     number, subjects = (0, ()) if envelope is None else (envelope.facts.number, envelope.facts.subjects)
-    spaces = Spaces(place.name)
     # Before the tombstone: whoever sets a mark after it has begun the document anew, and that mark is to stay.
-    marks = await store.read(Reads(tuple(spaces.subject(subject, place.key) for subject in subjects)))
+    marks = await store.read(Reads(tuple(place.spaces.subject(subject, place.key) for subject in subjects)))
     is_buried = envelope is not None and envelope.facts.erased
     return _Standing(
         head,

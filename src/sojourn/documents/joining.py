@@ -144,6 +144,7 @@ class Joining(Generic[T]):
             self._kind.turns.give_back((holding.key,))
             raise
         holding.begin_transaction(owner=tx)
+        tx.is_waited_for = True
         tx.guard(*holding.guards)
         return _Part(holding.place, holding.value, holding=holding)
 

@@ -54,20 +54,40 @@ class Spaces(msgspec.Struct, frozen=True):
     @property
     def leases(self) -> str:
         """Who holds which of them."""
-        return f"document.{self.name}.lease"
+        return f"{self.documents}.lease"
+
+    @property
+    def past(self) -> str:
+        """Their history."""
+        return f"{self.documents}.past"
+
+    @property
+    def bodies(self) -> str:
+        """The documents of large entries of it."""
+        return f"{self.documents}.body"
 
     @property
     def inbox(self) -> str:
         """Messages to them."""
-        return f"document.{self.name}.inbox"
+        return f"{self.documents}.inbox"
+
+    @property
+    def sent(self) -> str:
+        """The marks of messages that have been taken."""
+        return f"{self.documents}.sent"
+
+    @property
+    def of_subjects(self) -> str:
+        """The marks of who they belong to."""
+        return f"{self.documents}.subject"
 
     def subject(self, subject: str, key: str = "") -> Key:
         """The mark that a document belongs to a subject."""
-        return Key(f"document.{self.name}.subject", subject, key)
+        return Key(self.of_subjects, subject, key)
 
     def subjects(self, subject: str, limit: int = limits.PAGE) -> Span:
         """Every document of a subject."""
-        return Span(f"document.{self.name}.subject", subject, limit=limit)
+        return Span(self.of_subjects, subject, limit=limit)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -78,9 +98,14 @@ class Place(msgspec.Struct, frozen=True):
     partition: str
 
     @property
+    def spaces(self) -> Spaces:
+        """The spaces of the documents of its name."""
+        return Spaces(self.name)
+
+    @property
     def document(self) -> Key:
         """The document itself, or what is left of it."""
-        return Key(f"document.{self.name}", self.partition, self.key)
+        return Key(self.spaces.documents, self.partition, self.key)
 
     @property
     def pieces(self) -> Span:
@@ -90,12 +115,7 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def lease(self) -> Key:
         """Who holds it."""
-        return Key(f"document.{self.name}.lease", self.partition, self.key)
-
-    @property
-    def past_space(self) -> str:
-        """Where its history is."""
-        return f"document.{self.name}.past"
+        return Key(self.spaces.leases, self.partition, self.key)
 
     @property
     def prefix(self) -> str:
@@ -105,44 +125,39 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def past(self) -> Span:
         """Its history, the oldest entry first."""
-        return self._under("past")
+        return self._under(self.spaces.past)
 
     def past_at(self, revision: int) -> Span:
         """The entry of its history that was saved with this revision."""
         start, stop = (f"{self.prefix}{number:016x}" for number in (revision, revision + 1))
-        return Span(self.past_space, self.partition, start, stop, limit=1)
+        return Span(self.spaces.past, self.partition, start, stop, limit=1)
 
     @property
     def bodies(self) -> Span:
         """The documents of the large entries."""
-        return self._under("body")
+        return self._under(self.spaces.bodies)
 
     def body(self, number: int) -> Key:
         """The document of one large entry, by the number of its save."""
-        return Key(f"document.{self.name}.body", self.partition, f"{self.prefix}{number:016x}")
+        return Key(self.spaces.bodies, self.partition, f"{self.prefix}{number:016x}")
 
     def bodies_before(self, number: int) -> Span:
         """The documents of the large entries saved before that one."""
         return msgspec.structs.replace(self.bodies, stop=self.body(number).item)
 
     @property
-    def inbox_space(self) -> str:
-        """Where its messages are."""
-        return f"document.{self.name}.inbox"
-
-    @property
     def inbox(self) -> Span:
         """The messages that wait for it, in the order in which they were sent."""
-        return self._under("inbox")
+        return self._under(self.spaces.inbox)
 
     def sent(self, message_id: str) -> Key:
         """The mark that a message of this id has been taken."""
-        return Key(f"document.{self.name}.sent", self.partition, self.prefix + message_id)
+        return Key(self.spaces.sent, self.partition, self.prefix + message_id)
 
     @property
     def all_sent(self) -> Span:
         """Every mark of a message that has been taken."""
-        return self._under("sent")
+        return self._under(self.spaces.sent)
 
     def _under(self, space: str) -> Span:
-        return Span(f"document.{self.name}.{space}", self.partition, self.prefix, self.key + _BEHIND)
+        return Span(space, self.partition, self.prefix, self.key + _BEHIND)

@@ -12,8 +12,8 @@ from sojourn.documents.layout import Place
 from sojourn.documents.migration import Unknown
 from sojourn.documents.model import Cause, Info
 from sojourn.documents.saving import Saving, Standing, digest, saving_of
+from sojourn.documents.stored import info_of
 from sojourn.kernel import Guard, Record
-from sojourn.kernel.clock import moment
 
 __all__ = ["Ledger"]
 
@@ -60,15 +60,12 @@ class Ledger(Generic[T]):
         """What is known of the document as of its last save."""
         head, facts = self._standing.head, self._standing.facts
         is_stored = head is not None and bool(facts.save)  # a tombstone is none of this document's saves
-        return Info(
-            self._place.key,
-            head.revision if head is not None and is_stored else None,
-            moment(facts.created_at),
-            moment(facts.saved_at) if is_stored else None,
-            facts.applied,
-            facts.subjects,
+        return info_of(
+            self._place,
+            facts,
             self._standing.size,
-            self._place.partition,
+            revision=head.revision if head is not None and is_stored else None,
+            saved_at=facts.saved_at if is_stored else None,
         )
 
     @property

@@ -91,7 +91,7 @@ class Mailbox(Generic[T]):
         value = stored.POSTED.encode(stored.Posted(message_id, snapshot.now, number, msgspec.Raw(text)))
         writes = (
             Put(sent, b"", ttl=limits.MESSAGE_KEEP),
-            Append(place.inbox_space, place.partition, place.prefix, value),
+            Append(place.spaces.inbox, place.partition, place.prefix, value),
         )
         if tx is not None:
             tx.write(*writes)
@@ -229,6 +229,12 @@ class _Inbox(Generic[T]):
             return True  # the document is lost, or the message was erased
         except (UnavailableError, CommitUnknownError) as error:
             _log.warning("the message %s to the document %s waits: %s", message.id, key, error)
+            return False
+        except asyncio.CancelledError:
+            working = asyncio.current_task()
+            if working is None or working.cancelling():
+                raise
+            _log.warning("message %s to the document %s was cancelled by its handler, and waits", message.id, key)
             return False
         except Exception:  # noqa: BLE001  an application's: reported, and the message stays
             level = logging.DEBUG if record.key in self._reported else logging.ERROR

@@ -28,6 +28,7 @@ __all__ = [
     "decode",
     "decode_entry",
     "info",
+    "info_of",
     "message",
     "numbered",
     "reads",
@@ -142,7 +143,7 @@ def writes(
         return (*saved, *forgotten)
     small = len(envelope.data) <= limits.DOCUMENT_INLINE_BYTES
     entry = Entry(facts, len(envelope.data), envelope.data if small else msgspec.UNSET)
-    noted = Append(place.past_space, place.partition, place.prefix, pack(msgspec.json.encode(entry)))
+    noted = Append(place.spaces.past, place.partition, place.prefix, pack(msgspec.json.encode(entry)))
     body = () if small else chunks.put(place.body(facts.number), value, replaces=None)
     return (*forgotten, *saved, noted, *body)
 
@@ -157,15 +158,21 @@ def numbered(before: Facts | None, history: int) -> tuple[int, int]:
 def info(place: Place, envelope: Envelope, record: Record) -> Info:
     """Return what is known of a stored document, for people."""
     facts = envelope.facts
+    saved_at = record.rank or facts.saved_at
+    return info_of(place, facts, len(envelope.data), revision=record.revision, saved_at=saved_at)
+
+
+def info_of(place: Place, facts: Facts, size: int, *, revision: int | None, saved_at: int | None) -> Info:
+    """Return what is known of a document, for people; of one that was never saved there is no revision, nor when."""
     return Info(
-        place.key,
-        record.revision,
-        moment(facts.created_at),
-        moment(record.rank or facts.saved_at),
-        facts.applied,
-        facts.subjects,
-        len(envelope.data),
-        place.partition,
+        key=place.key,
+        revision=revision,
+        created_at=moment(facts.created_at),
+        saved_at=None if saved_at is None else moment(saved_at),
+        migrations=facts.applied,
+        subjects=facts.subjects,
+        bytes=size,
+        partition=place.partition,
     )
 
 

@@ -63,13 +63,17 @@ class Mark(NamedTuple):
 
 
 class Attempt:
-    """What the function given to `Store.run` works with. It is spent when that function returns."""
+    """What the function given to `Store.run` works with. It is spent when that function returns.
+
+    `is_waited_for` is set by who has taken something for it that others of this process wait for, and who may have the
+    turn of a partition: then it waits for no such turn itself.
+    """
 
     def __init__(
         self,
         number: int,
         read: Callable[[Reads], Awaitable[Snapshot]],
-        enter: Callable[[str], Awaitable[None]],
+        enter: Callable[[str, bool], Awaitable[None]],
     ) -> None:
         self.number = number
         self._read = read
@@ -85,6 +89,7 @@ class Attempt:
         self._now: int | None = None
         self._deferred: list[Callable[[], Iterable[Write]]] = []
         self.is_sent = False
+        self.is_waited_for = False
         self._is_settled = False
         self._settling: list[Callable[[Committed | CommitUnknownError | None], None]] = []
 
@@ -120,7 +125,7 @@ class Attempt:
         if not missing:
             return
         for key in missing:
-            await self._enter(key.partition)
+            await self._enter(key.partition, not self.is_waited_for)
         snapshot = await self._snapshot(Reads(keys=missing))
         for key, record in zip(missing, snapshot.records.keys, strict=True):
             self._note(key, record)
@@ -148,7 +153,7 @@ class Attempt:
         """
         if span.limit > limits.SPAN_GUARD_RECORDS:
             raise LimitError("limit", limit=limits.SPAN_GUARD_RECORDS, found=span.limit, unit="records")
-        await self._enter(span.partition)
+        await self._enter(span.partition, not self.is_waited_for)
         found: list[Record] = []
         rest = span
         while True:

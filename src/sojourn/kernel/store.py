@@ -440,11 +440,11 @@ class _Queue:
     def is_queued(self) -> bool:
         return bool(self._held)
 
-    async def enter(self, partition: str) -> None:
-        """Note the partition that an attempt is about to read, and wait if others already queue for it."""
+    async def enter(self, partition: str, may_wait: bool) -> None:  # noqa: FBT001  the one thing that is told of it
+        """Note the partition that an attempt is about to read, and wait if it may and others already queue for it."""
         self._used.add(partition)
         # Holding one turn and waiting for a second could meet somebody who does the reverse.
-        if self._waits and not self._held and self._turns.is_busy(partition):
+        if may_wait and self._waits and not self._held and self._turns.is_busy(partition):
             await self._turns.take((partition,))
             self._held = (partition,)
 
