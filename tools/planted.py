@@ -46,6 +46,7 @@ class Bug(NamedTuple):
 
 BATCHER: Final = "kernel/batcher.py"
 HOLDING: Final = "documents/holding.py"
+KEEPER: Final = "kernel/keeper.py"
 LEASE: Final = "kernel/lease.py"
 TRANSACTING: Final = "documents/transacting.py"
 WALL: Final = "clock.now() / 1_000"
@@ -104,13 +105,13 @@ BUGS: Final = (
         (
             Change(
                 LEASE,
-                "self._leases.store.clock.monotonic() < self._safe_until",
-                f"self._leases.store.{WALL} < self._safe_until",
+                "self._leases.store.clock.monotonic() < self.safe_until",
+                f"self._leases.store.{WALL} < self.safe_until",
             ),
             Change(LEASE, "started = self._leases.store.clock.monotonic()", f"started = self._leases.store.{WALL}"),
             Change(LEASE, "started = self.store.clock.monotonic()", f"started = self.store.{WALL}"),
-            Change(LEASE, "self._safe_until - clock.monotonic()", f"self._safe_until - {WALL}"),
-            Change(LEASE, "if clock.monotonic() >= self._safe_until", f"if {WALL} >= self._safe_until"),
+            Change(KEEPER, "lease.safe_until - clock.monotonic()", f"lease.safe_until - {WALL}"),
+            Change(KEEPER, "if clock.monotonic() >= lease.safe_until", f"if {WALL} >= lease.safe_until"),
         ),
     ),
     Bug(
@@ -142,7 +143,7 @@ BUGS: Final = (
             Change("documents/keeping.py", "        entry.holding = None\n", ""),
             Change(
                 HOLDING,
-                "        if self.is_open and self.is_autosaving and not self.is_saved:\n"
+                "        if self.is_open and self.is_autosaving and not self.is_saved and not self._is_busy:\n"
                 '            await self._try("saved", self.save)\n',
                 "        await self._persist(self.ledger.saving(self.value, Cause.UPDATE), None)\n",
             ),
@@ -166,9 +167,9 @@ BUGS: Final = (
         (
             Change(
                 TRANSACTING,
-                "                stack.callback(holding.end_transaction)\n",
-                "                stack.callback(holding.end_transaction)\n"
-                "                stack.enter_context(holding.changing())\n",
+                "                stack.callback(gate.end)\n",
+                "                stack.callback(gate.end)\n"
+                "                stack.enter_context(gate.changing())\n",
             ),
             Change(
                 TRANSACTING,

@@ -365,7 +365,7 @@ async def test_what_is_erased_leaves_a_tombstone_and_nothing_else(store: Store, 
     for number in range(3):
         await save(store, ADA, {"number": number, "text": HUGE}, subjects=("u1", "u2"))
     await save(store, at("ada2"), {"coins": 1}, subjects=("u1",))
-    message = Append(ADA.inbox_space, ADA.partition, ADA.prefix, b"null")
+    message = Append(ADA.spaces.inbox, ADA.partition, ADA.prefix, b"null")
     await store.commit(Transaction(ids.new(), writes=(message, Put(ADA.sent("1"), b""))))
     lease = await hold(store, ADA)
     others = await kept(store, at("ada2"))
@@ -483,7 +483,7 @@ async def test_an_export_has_all_that_is_kept(store: Store, archive: Archive, cl
     await save(store, ADA, {"coins": 2}, subjects=("u1",))
     await save(store, at("ada2"), {"coins": 3})
     posted = stored.Posted("1", clock.now(), 1, msgspec.Raw(b'{"gift":5}'))
-    message = Append(ADA.inbox_space, ADA.partition, ADA.prefix, stored.POSTED.encode(posted))
+    message = Append(ADA.spaces.inbox, ADA.partition, ADA.prefix, stored.POSTED.encode(posted))
     await store.commit(Transaction(ids.new(), writes=(message,)))
     lease = await hold(store, ADA, "server 7")
     exported = json.loads(json.dumps(await archive.export(ADA)))

@@ -158,6 +158,27 @@ async def test_an_autosave_while_a_save_is_under_way_saves_nothing_twice(
     assert gate.most == 1
 
 
+async def test_autosaves_do_not_queue_up_behind_a_save_that_the_store_does_not_answer(
+    first: Holder, store: Store, clock: HastyClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each would try for a few seconds once the store is known to be away, before an unload that waits."""
+    ada = await first.players.load("ada")
+    await ada.update(earn(1))
+    first.wire.hold()
+    await interval(store, clock, times=10)
+    await ada.update(earn(1))
+    first.wire.cut()
+    with clock.hasty():
+        await until(lambda: "was not saved" in caplog.text)
+        for _ in range(10):
+            await settled(store)
+    assert len(first.wire.saves) == limits.SAVE_ATTEMPTS
+    assert caplog.text.count("was not saved") == 1
+    first.wire.resume()
+    await ada.unload()
+    assert await first.players.peek("ada") == Player(coins=2)
+
+
 async def test_an_autosave_during_a_transaction_waits_for_it(players: Players, store: Store, clock: HastyClock) -> None:
     gate = Gate(store)
     here = players(autosave=AUTOSAVE, lease=LONG, partition=together)

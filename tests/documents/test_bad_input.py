@@ -1,7 +1,7 @@
 """Bad input: each is one named error, at the earliest moment it can be known, and nothing is written."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -99,6 +99,21 @@ async def test_a_template_without_a_json_form_is_refused_when_documents_are_made
         ({"changed_callbacks": ["no function"]}, InvalidError, "changed_callbacks"),
         ({"on_lease_lost": "no function"}, InvalidError, "on_lease_lost"),
         ({"on_message": wait_for_it}, InvalidError, "on_message"),
+        ({"on_message": 7}, InvalidError, "on_message"),
+        ({"lease": 30}, InvalidError, "lease"),
+        ({"lease": None}, InvalidError, "lease"),
+        ({"autosave": 2.5}, InvalidError, "autosave"),
+        ({"history": 2.5}, InvalidError, "history"),
+        ({"history": None}, InvalidError, "history"),
+        ({"holder": 7}, InvalidError, "holder"),
+        ({"partition": "hall"}, InvalidError, "partition"),
+        ({"partition": wait_for_it}, InvalidError, "partition"),
+        ({"import_legacy": {}}, InvalidError, "import_legacy"),
+        ({"repair": 3}, InvalidError, "repair"),
+        ({"repair": wait_for_it}, InvalidError, "repair"),
+        ({"changed_callbacks": fail}, InvalidError, "changed_callbacks"),
+        ({"migrations": MigrationStep.add_fields("a", {})}, InvalidError, "migrations"),
+        ({"migrations": [fail]}, InvalidError, "migrations"),
     ],
 )
 async def test_a_setting_out_of_form_is_refused_when_documents_are_made(
@@ -143,6 +158,39 @@ async def test_subjects_out_of_form_are_refused_and_nothing_is_leased(players: P
     with pytest.raises(LimitError, match="subjects"):
         await players().load("ada", subjects=[str(number) for number in range(limits.DOCUMENT_SUBJECTS + 1)])
     assert await players().probe_lease("ada") is None
+
+
+@pytest.mark.parametrize("duration", [-1, float("nan"), "5", timedelta(seconds=-1), []])
+async def test_a_duration_out_of_form_is_refused_though_nobody_would_have_to_wait(
+    players: Players, duration: Any
+) -> None:
+    documents = players()
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "wait": lambda: documents.load("ada", wait=duration),
+        "steal_after": lambda: documents.load("ada", steal_after=duration),
+        "patience": lambda: documents.close(patience=duration),
+    }
+    for name, call in calls.items():
+        with pytest.raises(InvalidError, match=name):
+            await call()
+    with pytest.raises(InvalidError, match="wait"):
+        await documents.transact(["ada"], lambda _: True, wait=duration)
+    assert await documents.probe_lease("ada") is None
+    await documents.load("ada")
+
+
+@pytest.mark.parametrize("partition", [fail, give_nothing, lambda _: "", lambda _: 7], ids=["", "None", "empty", "7"])
+async def test_a_partition_that_raises_or_is_no_text_is_one_error_of_every_verb(
+    players: Players, partition: Any
+) -> None:
+    documents = players(partition=partition)
+    for call in (documents.load, documents.peek, documents.probe_lease, documents.history, documents.export):
+        with pytest.raises(InvalidError, match="partition"):
+            await call("ada")
+    with pytest.raises(InvalidError, match="partition"):
+        await documents.transact(["ada"], lambda _: True)
+    with pytest.raises(InvalidError, match="partition"):
+        await documents.send("ada", "hello")
 
 
 # == When a document is loaded
@@ -192,6 +240,17 @@ async def test_a_repair_that_repairs_nothing_is_refused(
     with pytest.raises(DocumentInvalidError):
         await documents.load("ada")
     assert not gate.saves
+    assert await documents.probe_lease("ada") is None
+
+
+@pytest.mark.row("D-N13")
+async def test_a_repair_that_raises_leaves_the_error_that_it_was_asked_to_mend(store: Store, players: Players) -> None:
+    await keep(loose(store), "many")
+    documents = players(repair=fail)
+    for look in (documents.load, documents.peek):
+        with pytest.raises(DocumentInvalidError, match="coins") as caught:
+            await look("ada")
+        assert isinstance(caught.value.__cause__, LookupError)
     assert await documents.probe_lease("ada") is None
 
 

@@ -130,6 +130,42 @@ async def test_a_callback_may_change_the_document_again_and_others_hear_of_both(
     assert [new.coins for _, new, _, _ in told] == [0, 7, 10]
 
 
+async def test_what_a_callback_changes_is_told_to_all_after_what_it_was_told(players: Players) -> None:
+    """Who keeps an index by old and new value counts each once."""
+    told: list[tuple[int | None, int]] = []
+
+    def double(key: str, new: Player, old: Player | None, cause: Cause) -> None:
+        if new.coins in {1, 2}:
+            with here.edit(key) as draft:
+                draft.coins *= 2
+
+    here = players(
+        changed_callbacks=[double, lambda _key, new, old, _cause: told.append((old and old.coins, new.coins))]
+    )
+    ada = await here.load("ada")
+    await ada.update(earn(1))
+    assert ada.value.coins == 4
+    assert told == [(None, 0), (0, 1), (1, 2), (2, 4)]
+
+
+@pytest.mark.parametrize("name", ["changed_callbacks", "before_save", "after_save", "on_session_end"])
+async def test_a_callback_that_raises_a_cancellation_cancels_nobody(
+    players: Players, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """As the result of a cancelled task does: it is a failure like any other."""
+
+    def give_up(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    here = players(**{name: [give_up] if name == "changed_callbacks" else give_up})
+    ada = await here.load("ada")
+    await ada.update(earn(1))
+    await ada.unload()
+    assert ada.closed
+    assert "a callback of documents failed" in caplog.text
+    assert (await here.load("ada", wait=0)).value == Player(coins=1)
+
+
 @pytest.mark.row("D-TI12", "D-TI27")
 async def test_what_changes_nothing_or_is_not_committed_is_told_to_nobody(
     players: Players, store: Store, told: list[Call]

@@ -6,12 +6,9 @@ from datetime import timedelta
 import pytest
 
 from sojourn import limits
-from sojourn.documents import Document
+from sojourn.documents import Cause, Document
 from sojourn.documents.archive import Archive
-from sojourn.errors import (
-    ClosedError,
-    LoadCancelledError,
-)
+from sojourn.errors import ClosedError, LoadCancelledError, UnloadFailedError
 from sojourn.kernel import Store
 from tests.documents.conftest import HastyClock, Holders, Player, Players, players_over, settled, until
 from tests.documents.trading import BOTH, Gate, earn, stored, together, trade
@@ -162,6 +159,55 @@ async def test_closing_waits_for_transactions_that_are_committed_and_gives_up_th
     assert [await here.probe_lease(key) for key in (*BOTH, "ann")] == [None] * 3
 
 
+async def test_closing_waits_no_longer_than_it_was_told_for_a_transaction(
+    players: Players, store: Store, clock: HastyClock
+) -> None:
+    gate = Gate(store)
+    here = players(partition=together)
+    await here.load("ada")
+    gate.shut()
+    trading = asyncio.create_task(here.transact(BOTH, trade))
+    await gate.arrived.wait()
+    closing = asyncio.create_task(here.close(patience=1))
+    await settled(store)
+    assert not closing.done()
+    clock.advance(timedelta(seconds=1))
+    await until(closing.done)
+    with pytest.raises(UnloadFailedError) as caught:
+        await closing
+    assert list(caught.value.failed) == ["ada"]
+    gate.open()
+    assert await trading
+    await here.close()
+    assert await stored(here) == [-5, 5]
+    assert [await here.probe_lease(key) for key in BOTH] == [None] * 2
+
+
+async def test_closing_waits_no_longer_than_it_was_told_for_an_import_that_does_not_end(
+    players: Players, store: Store, clock: HastyClock
+) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def clean_up(key: str) -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            await goes_on.wait()
+
+    here = players(import_legacy=clean_up)
+    loading = asyncio.create_task(here.load("ada"))
+    await begun.wait()
+    closing = asyncio.create_task(here.close(patience=1))
+    await settled(store)
+    assert not closing.done()
+    clock.advance(timedelta(seconds=1))
+    await until(closing.done)
+    goes_on.set()
+    with pytest.raises(LoadCancelledError):
+        await loading
+
+
 async def test_the_store_that_closes_during_a_load_says_so(holder: Holders, slow: Import) -> None:
     """Its documents were not closed before, which is the caller's fault, and no reason to cancel the caller."""
     first = await holder(import_legacy=slow)
@@ -181,6 +227,56 @@ async def test_a_store_that_closes_before_its_documents_refuses_every_verb_and_h
         with pytest.raises(ClosedError):
             await asyncio.wait_for(verb(), 20)
     assert ada.value == Player(coins=1)
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+async def test_the_store_that_closes_under_unsaved_documents_says_so_and_they_take_no_change(
+    holder: Holders, caplog: pytest.LogCaptureFixture, *, is_saved: bool
+) -> None:
+    told: list[Cause] = []
+    first = await holder(changed_callbacks=[lambda *call: told.append(call[3])])
+    ada = await first.players.load("ada")
+    await ada.update(earn(1))
+    if is_saved:
+        await ada.save()
+    await first.store.close()
+    assert ("the store is closed with 1 unsaved documents of players" in caplog.text) is not is_saved
+    with pytest.raises(ClosedError):
+        await ada.update(earn(1))
+    with pytest.raises(ClosedError), ada.edit() as draft:
+        draft.coins += 1
+    assert ada.value == Player(coins=1)
+    assert told == [Cause.LOAD, Cause.UPDATE]
+
+
+async def test_documents_that_were_closed_before_their_store_are_no_reason_to_warn(
+    holder: Holders, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = await holder()
+    ada = await first.players.load("ada")
+    await ada.update(earn(1))
+    await first.players.close()
+    await first.store.close()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_block_of_documents_closes_them_also_when_it_fails(players: Players, *, fails: bool) -> None:
+    here = players()
+
+    async def block() -> None:
+        async with here as documents:
+            assert documents is here
+            await (await here.load("ada")).update(earn(1))
+            if fails:
+                raise LookupError
+
+    (outcome,) = await asyncio.gather(block(), return_exceptions=True)
+    assert isinstance(outcome, LookupError) is fails
+    assert await here.peek("ada") == Player(coins=1)
+    assert await here.probe_lease("ada") is None
+    with pytest.raises(ClosedError):
+        await here.load("ada")
 
 
 # == Documents leased for a transaction only

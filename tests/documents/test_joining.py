@@ -200,6 +200,19 @@ async def test_a_transaction_that_writes_nothing_at_all_ends_well(
     await is_free(ada)
 
 
+async def test_a_document_that_is_not_loaded_is_saved_at_the_time_of_its_transaction(
+    table: Documents[Player], store: Store, clock: HastyClock
+) -> None:
+    await table.transact(["bo"], lambda drafts: earn(1)(drafts["bo"]))
+    clock.advance(timedelta(hours=1))
+    await store.run(lambda tx: table.transact(["bo"], lambda drafts: earn(1)(drafts["bo"]), tx=tx))
+    new, old = (await table.history("bo")).items
+    (info,) = (await table.list()).items
+    assert new.saved_at - old.saved_at >= timedelta(hours=1)
+    assert info.saved_at is not None
+    assert abs(new.saved_at - info.saved_at) < timedelta(minutes=1)
+
+
 async def test_saving_what_is_saved_writes_nothing(
     table: Documents[Player], ada: Document[Player], store: Store, gate: Gate
 ) -> None:
@@ -616,6 +629,34 @@ async def test_a_verb_that_would_wait_for_its_own_transaction_is_refused(
     assert is_over, "it waits for itself"
     assert isinstance(outcome, InvalidError)
     await is_free(ada)
+
+
+async def test_that_is_refused_also_where_the_document_joined_in_a_task_of_its_own(
+    table: Documents[Player], ada: Document[Player], store: Store
+) -> None:
+    async def work(tx: Attempt) -> None:
+        await asyncio.gather(table.transact(["ada"], half, tx=tx))
+        await ada.get()
+
+    with pytest.raises(InvalidError, match="tx"):
+        await soon(store.run(work))
+    await is_free(ada)
+
+
+async def test_that_is_refused_also_after_a_transaction_within_the_transaction(players: Players, store: Store) -> None:
+    apart = players()
+    ada, bo = [await apart.load(key) for key in BOTH]
+
+    async def work(tx: Attempt) -> None:
+        await apart.transact(["ada"], lambda drafts: earn(1)(drafts["ada"]), tx=tx)
+        await store.run(lambda inner: apart.transact(["bo"], lambda drafts: earn(1)(drafts["bo"]), tx=inner))
+        await ada.get()
+
+    with pytest.raises(InvalidError, match="tx"):
+        await soon(store.run(work))
+    assert (ada.value.coins, bo.value.coins) == (0, 1)
+    await is_free(ada)
+    await is_free(bo)
 
 
 # == Documents that are not loaded here

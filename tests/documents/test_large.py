@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
 
 from sojourn import limits
-from sojourn.documents import Documents
+from sojourn.documents import Documents, MigrationStep
 from sojourn.documents.layout import Place
 from sojourn.errors import CorruptError, LimitError, RefusedError, UnavailableError, UnloadFailedError
 from sojourn.kernel import Delete, Key, Put, Reads, Record, Store, Transaction, Write, chunks, ids
@@ -26,6 +26,12 @@ class Book(msgspec.Struct):
     """One long text."""
 
     text: str = ""
+
+
+class Long(msgspec.Struct):
+    """A text that is not a short one."""
+
+    text: Annotated[str, msgspec.Meta(min_length=10)]
 
 
 @pytest.fixture
@@ -380,6 +386,28 @@ async def test_a_value_beyond_the_limit_is_refused_before_it_is_in_memory(
     assert book.is_saved
     await book.unload()
     assert not gate.saves
+
+
+@pytest.mark.parametrize("way", ["import", "migration", "repair"])
+async def test_a_load_that_would_make_it_larger_than_the_limit_is_refused_and_holds_nothing(
+    store: Store, books: Documents[Book], way: str
+) -> None:
+    """It could never be saved, nor unloaded."""
+    await write(books, "long", "short")
+    too_long = {"text": "x" * limits.DOCUMENT_BYTES}
+    options: dict[str, Any] = {
+        "import": {"import_legacy": lambda _: too_long},
+        "migration": {"migrations": [MigrationStep.transform("longer", lambda _: too_long)]},
+        "repair": {"schema": Long, "template": Long("y" * 10), "repair": lambda *_: too_long},
+    }[way]
+    key = "new" if way == "import" else "long"
+    before = await records(store, key, "books")
+    documents = Documents(store, "books", **{"schema": Book, "template": Book(), **options})
+    with pytest.raises(LimitError, match="document"):
+        await documents.load(key)
+    assert await documents.probe_lease(key) is None
+    assert await records(store, key, "books") == before
+    await documents.close()
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""What was acknowledged is there, and nothing is doubled, while answers are lost and commits are turned away."""
+"""What was acknowledged is there, and nothing is doubled, while answers are lost and commits are turned away.
+
+And what is never answered ends all the same, and piles nothing up.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -6,10 +9,22 @@ from random import Random
 
 import pytest
 
-from sojourn.documents import Document, Documents
+from sojourn import limits
+from sojourn.documents import Cause, Document, Documents
+from sojourn.documents.callbacks import Callbacks
+from sojourn.documents.kind import Kind
+from sojourn.documents.layout import Place
+from sojourn.documents.ledger import Ledger
+from sojourn.documents.loading import new_facts
+from sojourn.documents.migration import Chain
+from sojourn.documents.model import Terms
+from sojourn.documents.saving import Standing
+from sojourn.documents.schema import Schema
 from sojourn.errors import CommitUnknownError, LeaseHeldError, UnavailableError
-from sojourn.kernel import Store
-from tests.documents.conftest import RENEWAL, HastyClock, Player, insist, players_over
+from sojourn.kernel import Committed, Conflict, Leases, Put, Record, Store, Transaction
+from sojourn.kernel.turns import Turns
+from tests.documents.conftest import RENEWAL, HastyClock, Player, insist, pass_time, players_over, settled
+from tests.documents.trading import is_save
 
 ROUNDS = 12
 KEYS = ("ada", "bob", "eve")
@@ -25,6 +40,68 @@ def collect(item: str) -> Callable[[Player], bool]:
 
 async def kept(documents: Documents[Player], key: str) -> Player | None:
     return await insist(lambda: documents.peek(key))
+
+
+def lose_saves(store: Store) -> None:
+    """From now on no save arrives, and nobody can know; as if documents were too large to be stored in time."""
+    submit = store.submit
+
+    async def losing(transaction: Transaction) -> Committed | Conflict:
+        if is_save(transaction):
+            raise CommitUnknownError("lost on purpose")
+        return await submit(transaction)
+
+    store.submit = losing  # type: ignore[method-assign]
+
+
+async def test_a_transaction_that_is_never_answered_ends_though_its_leases_are_renewed(
+    store: Store, clock: HastyClock
+) -> None:
+    documents = players_over(store)
+    ada = await documents.load("ada")
+    lose_saves(store)
+    trading = asyncio.create_task(documents.transact(["ada"], lambda drafts: collect("rope")(drafts["ada"])))
+    await pass_time(store, clock, 2 * limits.UNLOAD_PATIENCE)
+    assert trading.done(), "the document is blocked, and so is closing"
+    with pytest.raises(CommitUnknownError):
+        await trading
+    assert ada.closed
+    await settled(store)
+    assert await documents.probe_lease("ada") is None, "so that a late commit is refused"
+
+
+async def test_a_save_in_doubt_keeps_nothing_as_large_as_the_document(store: Store) -> None:
+    """One after another may be lost, and each is remembered until one is found to hold."""
+    kind = kind_over(store)
+    place = Place("players", "ada", "ada")
+    ledger = Ledger(kind, place, Standing(None, new_facts(kind, 0, None), 0), now=0, is_saved=False, last_saved=None)
+    saving = ledger.saving(Player(items=["x" * 1_000]), Cause.UPDATE)
+    (head,) = (write for write in saving.writes if isinstance(write, Put) and write.key == place.document)
+    ledger.doubt(saving)
+    assert ledger.is_in_doubt(saving)
+    kept = ledger.recognised(Record(place.document, head.value, 1))
+    assert kept is not None
+    assert kept.value is saving.value
+    assert kept.writes == ()
+
+
+def kind_over(store: Store) -> Kind[Player]:
+    return Kind(
+        store=store,
+        terms=Terms(
+            name="players",
+            holder="server 1",
+            lease=limits.DOCUMENT_LEASE,
+            autosave=None,
+            history=0,
+            partition=None,
+        ),
+        schema=Schema(Player, Player()),
+        chain=Chain(()),
+        callbacks=Callbacks(),
+        leases=Leases(store),
+        turns=Turns(),
+    )
 
 
 @pytest.mark.row("D-ST15", "D-SE2", "D-N2")

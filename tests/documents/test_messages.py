@@ -1,6 +1,7 @@
 """Messages to documents: kept until a holder has handled them, each once, in one commit with the change it makes."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -252,6 +253,30 @@ async def test_one_whose_handler_fails_is_tried_again_and_holds_up_nobody(
     assert await waiting_for(here, "ada") == []
     assert "the message 1 to the document ada fails" in caplog.text
     assert "curse" not in caplog.text, "what a message says is nobody's business"
+
+
+async def test_one_that_fails_again_and_again_is_reported_once(
+    players: Players, store: Store, clock: HastyClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[str] = []
+
+    def take(draft: Player, message: Message) -> bool:
+        tries.append(message.id)
+        raise ZeroDivisionError
+
+    here = players(on_message=take)
+    await here.load("ada")
+    for at, name in enumerate("12"):
+        await here.send("ada", "curse", id=name)
+        await until(lambda: len(tries) == at + 1)  # noqa: B023  it is over before the next
+    for round_ in (2, 3, 4):
+        await settled(store)
+        clock.advance(limits.MESSAGE_PAUSE)
+        await until(lambda: len(tries) == 2 * round_)  # noqa: B023  likewise
+    await settled(store)
+    reports = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage().split()[2] for record in reports] == ["1", "2"]
+    assert all(record.exc_info for record in reports)
 
 
 @pytest.mark.parametrize("answer", [None, 1, "yes"])

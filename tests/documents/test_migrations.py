@@ -21,6 +21,18 @@ class Shielded(msgspec.Struct):
     bag: dict[str, int] = {}
 
 
+class Animal(msgspec.Struct):
+    """What the older release knows of one."""
+
+    age: int = 0
+
+
+class MoodyAnimal(Animal):
+    """What the newer one knows."""
+
+    mood: int = 0
+
+
 SHIELD = MigrationStep.add_fields("shield", {"shield": 5})
 DOUBLE = MigrationStep.transform("double", lambda plain: plain | {"coins": plain["coins"] * 2})
 PLUS_ONE = MigrationStep.transform("plus one", lambda plain: plain | {"coins": plain["coins"] + 1})
@@ -133,6 +145,25 @@ async def test_an_older_program_keeps_what_a_newer_one_added(store: Store, playe
     async with newer.open("ada") as player:
         assert player.value == Shielded(coins=5, shield=9)
         assert player.is_saved
+
+
+@pytest.mark.row("D-N14")
+async def test_what_an_older_program_removed_and_saved_takes_what_it_did_not_know_along(store: Store) -> None:
+    """Something sold does not come back with the next thing of its name."""
+
+    def zoo(animal: type[Any], *migrations: MigrationStep) -> Documents[dict[str, Any]]:
+        schema = dict[str, animal]
+        return Documents(store, "zoos", schema=schema, template={}, migrations=migrations, autosave=None)
+
+    newer, older = zoo(MoodyAnimal, MigrationStep.add_fields("moods", {})), zoo(Animal)
+    async with newer.open("ada") as stored:
+        await stored.update_immutable(lambda _: {"rex": MoodyAnimal(3, 9), "tom": MoodyAnimal(4, 8)})
+    async with older.open("ada") as held:
+        await held.update(lambda draft: bool(draft.pop("rex")))
+        await held.save()
+        with held.edit() as draft:
+            draft["rex"] = Animal(1)
+    assert await newer.peek("ada") == {"rex": MoodyAnimal(1), "tom": MoodyAnimal(4, 8)}
 
 
 @pytest.mark.row("D-N14")

@@ -478,3 +478,15 @@ async def test_a_change_made_before_a_save_is_in_it(players: Players) -> None:
     await player.update(pay)
     await player.save()
     assert await documents.peek("ada") == Player(coins=100, items=["stamp"])
+
+
+async def test_documents_name_themselves_and_keep_what_they_hold_to_themselves(players: Players) -> None:
+    documents = players()
+    player = await documents.load("ada")
+    assert repr(documents) == "<Documents 'players'>"
+    assert repr(player) == "<Document 'ada': held, saved>"
+    with player.edit() as draft:
+        draft.items.append("secret")
+    assert repr(player) == "<Document 'ada': held, not saved>"
+    await player.unload()
+    assert repr(player) == "<Document 'ada': closed, saved>"

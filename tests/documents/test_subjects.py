@@ -1,5 +1,6 @@
 """Whom documents belong to: said at a load, kept with the document, listed by subject, verified when listed."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -8,14 +9,18 @@ from sojourn import limits
 from sojourn.documents import Document, Documents
 from sojourn.documents.layout import Spaces
 from sojourn.errors import InvalidError, LeaseHeldError, LimitError
-from sojourn.kernel import Put, Reads, Store, Transaction
+from sojourn.kernel import Put, Reads, Store, Transaction, Write
 from tests.documents.conftest import HastyClock, Holders, Player, Players, insist, players_over, until
-from tests.documents.trading import earn, together
+from tests.documents.trading import Gate, earn, together
 
 
 async def of(documents: Documents[Player], subject: str) -> list[str]:
     """The keys of a subject's documents."""
     return [info.key async for info in documents.list_for(subject)]
+
+
+def _is_mark(write: Write) -> bool:
+    return isinstance(write, Put) and write.key.space == Spaces("players").subject("guild", "ada").space
 
 
 @pytest.mark.row("D-FI9")
@@ -62,6 +67,40 @@ async def test_what_is_loaded_already_gets_them_too(players: Players) -> None:
     await ada.save()
     assert await of(here, "guild") == ["ada"]
     assert ada.info.subjects == ("family", "guild")
+
+
+async def test_one_said_while_a_transaction_is_committed_is_stored_by_the_next_save(
+    players: Players, store: Store
+) -> None:
+    gate = Gate(store)
+    here = players()
+    ada = await here.load("ada")
+    gate.shut()
+    trading = asyncio.create_task(here.transact(["ada"], lambda drafts: earn(1)(drafts["ada"])))
+    await gate.arrived.wait()
+    assert await here.load("ada", subjects=["guild"]) is ada
+    gate.open()
+    assert await trading
+    assert not ada.is_saved
+    await ada.unload()
+    assert await of(here, "guild") == ["ada"]
+
+
+async def test_what_is_unloaded_while_one_is_said_of_it_is_loaded_anew(players: Players, store: Store) -> None:
+    gate = Gate(store, lambda transaction: any(_is_mark(write) for write in transaction.writes))
+    here = players()
+    ada = await here.load("ada")
+    await ada.update(earn(1))
+    gate.shut()
+    loading = asyncio.create_task(here.load("ada", subjects=["guild"]))
+    await gate.arrived.wait()
+    await ada.unload()
+    gate.open()
+    again = await loading
+    assert not again.closed
+    assert again.value == Player(coins=1)
+    await again.unload()
+    assert await of(here, "guild") == ["ada"]
 
 
 async def test_transactions_messages_and_rollbacks_keep_them(players: Players, store: Store) -> None:

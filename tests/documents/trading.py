@@ -16,17 +16,23 @@ def together(key: str) -> str:
     return TABLE
 
 
+def is_save(transaction: Transaction) -> bool:
+    """Say whether a transaction writes a document."""
+    return any(isinstance(write, Put) and write.key.space.count(".") == 1 for write in transaction.writes)
+
+
 class Gate:
     """Between a store and whoever saves documents in it: counts these saves, and can hold them up.
 
     `saves` are those that went through, `most` is how many were under way at once. All else passes, so leases are
-    renewed meanwhile.
+    renewed meanwhile. `counts` says which transactions it is about, if not saves.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, counts: Callable[[Transaction], bool] = is_save) -> None:
         self.saves: list[Transaction] = []
         self.most = 0
         self.arrived = asyncio.Event()
+        self._counts = counts
         self._under_way = 0
         self._opened = asyncio.Event()
         self._opened.set()
@@ -44,7 +50,7 @@ class Gate:
 
     async def submit(self, transaction: Transaction) -> Committed | Conflict:
         """Submit, once the gate is open."""
-        if not is_save(transaction):
+        if not self._counts(transaction):
             return await self._submit(transaction)
         self._under_way += 1
         self.most = max(self.most, self._under_way)
@@ -89,8 +95,3 @@ async def stored(players: Documents[Player], *keys: str) -> list[int]:
     """The coins of each as the store has them, -1 for who is not there."""
     found = [await players.peek(key) for key in keys or BOTH]
     return [-1 if player is None else player.coins for player in found]
-
-
-def is_save(transaction: Transaction) -> bool:
-    """Say whether a transaction writes a document."""
-    return any(isinstance(write, Put) and write.key.space.count(".") == 1 for write in transaction.writes)

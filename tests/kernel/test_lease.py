@@ -12,13 +12,26 @@ from sojourn.engines.memory import MemoryEngine
 from sojourn.errors import ConflictError, InvalidError, LeaseHeldError, LeaseLostError, UnavailableError
 from sojourn.kernel import ids
 from sojourn.kernel.engine import Changes, Position
+from sojourn.kernel.keeper import request_key
 from sojourn.kernel.keys import Key
-from sojourn.kernel.lease import Lease, Leases
+from sojourn.kernel.lease import Lease, Leases, ending
 from sojourn.kernel.store import Store
-from sojourn.kernel.transaction import Absent, Outcome, Put, Reads, Touch, Transaction
+from sojourn.kernel.transaction import (
+    Absent,
+    Committed,
+    Conflict,
+    Outcome,
+    Put,
+    Reads,
+    Snapshot,
+    Touch,
+    Transaction,
+    Write,
+)
 from sojourn.testing import FaultyEngine, ManualClock
 
 LEASE = Key("t.lease", "player", "")
+OTHER = Key("t.lease", "player", "other")
 DATA = Key("t", "player", "value")
 TTL = limits.LEASE_TTL
 
@@ -30,6 +43,30 @@ def leases(store: Store) -> Leases:
 
 async def save(store: Store, lease: Lease, value: bytes) -> None:
     await store.commit(Transaction(ids.new(), (lease.held,), (Put(DATA, value),)))
+
+
+async def settled(store: Store) -> None:
+    """Let what runs in the background get as far as it comes: commits of its own stand behind those of that."""
+    for _ in range(3):
+        await store.commit(Transaction(writes=(Put(Key("t", "player", "settled"), b""),)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+async def pass_time(store: Store, clock: ManualClock, duration: timedelta) -> None:
+    """Let time pass in steps that leave every lease its renewals, however long the engine takes for one."""
+    step = TTL / 12
+    for _ in range(duration // step):
+        clock.advance(step)
+        await settled(store)
+
+
+async def watched(leases: Leases) -> Lease:
+    """Hold another lease, and see to it that what happens in its space is heard."""
+    lease = await leases.acquire(OTHER, holder="other")
+    assert await leases.ask(OTHER, holder="somebody")
+    await lease.requested.wait()
+    return lease
 
 
 @pytest.mark.row("D-LK1", "D-LK18")
@@ -78,16 +115,10 @@ async def test_renewal_keeps_the_token_and_the_lease(store: Store, leases: Lease
     assert lease.is_held
 
 
-async def test_the_keeper_renews_by_itself(leases: Leases, clock: ManualClock) -> None:
+async def test_the_keeper_renews_by_itself(store: Store, leases: Leases, clock: ManualClock) -> None:
     lease = await leases.acquire(LEASE, holder="me")
+    await pass_time(store, clock, 5 * TTL)
     info = await leases.probe(LEASE)
-    for _ in range(5):
-        assert info is not None
-        ended = info.expires_at
-        while info is not None and info.expires_at == ended:
-            clock.advance(TTL / 1_000)  # far less than the lease has left while a renewal is on its way
-            await asyncio.sleep(0)
-            info = await leases.probe(LEASE)
     assert info is not None
     assert info.token == lease.token
     assert lease.is_held
@@ -321,14 +352,6 @@ async def test_a_failed_renewal_is_told_and_forgotten_once_one_succeeds(clock: M
         assert lease.is_held, "it was renewed"
 
 
-async def settled(store: Store) -> None:
-    """Let whatever runs in the background get as far as it comes without time."""
-    for _ in range(5):
-        await store.read(Reads())
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-
 async def test_whoever_has_no_task_that_waits_is_told_of_each_thing_once(store: Store, leases: Leases) -> None:
     lease = await leases.acquire(LEASE, holder="me")
     told: list[str] = []
@@ -411,3 +434,195 @@ async def test_what_happened_while_an_ending_failed_is_noticed_afterwards(
     await (lease.lost if event == "revoked" else lease.requested).wait()
     await settled(store)
     assert told == ["lost" if event == "revoked" else "requested"]
+
+
+# == One keeper for all
+
+
+async def test_leases_that_are_granted_together_are_looked_at_in_one_read_and_then_no_more(clock: ManualClock) -> None:
+    """The log does not say whether their own grants are all that happened."""
+    async with Store(MemoryEngine(clock=clock), clock=clock) as store:
+        leases = Leases(store)
+        other = await watched(leases)
+        await settled(store)
+        before = store.statistics().reads
+        keys = [Key("t.lease", f"player {number}", "") for number in range(100)]
+        held = await asyncio.gather(*(leases.acquire(key, holder="me") for key in keys))
+        await settled(store)
+        assert store.statistics().reads == before + 1
+        await pass_time(store, clock, TTL)
+        await asyncio.gather(*(lease.release() for lease in held))
+        await settled(store)
+        assert other.is_held
+        assert store.statistics().reads == before + 1
+
+
+async def test_a_lease_that_ended_before_its_grant_was_heard_of_is_not_looked_at(clock: ManualClock) -> None:
+    heard = asyncio.Event()
+    heard.set()
+
+    class Late(MemoryEngine):
+        async def changes(self, since: Position | None, wait: float) -> Changes:
+            changes = await super().changes(since, wait)
+            await heard.wait()
+            return changes
+
+    async with Store(Late(clock=clock), clock=clock) as store:
+        leases = Leases(store)
+        await watched(leases)
+        await settled(store)
+        heard.clear()
+        before = store.statistics().reads
+        for _ in range(5):
+            await (await leases.acquire(LEASE, holder="me")).release()
+        heard.set()
+        await settled(store)
+        assert store.statistics().reads == before
+
+
+@pytest.mark.parametrize("rounds", [0, 50])
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param((Put(request_key(LEASE), b'j{"holder":"other"}'),), id="asked for"),
+        pytest.param(ending(LEASE), id="revoked"),
+        pytest.param((Put(LEASE, b'j{"holder":"thief"}'),), id="stolen"),
+    ],
+)
+async def test_what_happens_before_the_grant_is_answered_is_noticed(
+    clock: ManualClock, event: tuple[Write, ...], rounds: int
+) -> None:
+    """Whether it is heard of before the answer is here, or after."""
+
+    class Slow(MemoryEngine):
+        async def commit(self, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+            answers = await super().commit(batch)
+            if any(write.key == LEASE for each in batch for write in each.writes if isinstance(write, Put)):
+                await super().commit([Transaction(writes=event)])
+                for _ in range(rounds):
+                    await asyncio.sleep(0)
+            return answers
+
+    async with Store(Slow(clock=clock), clock=clock) as store:
+        leases = Leases(store)
+        await watched(leases)
+        lease = await leases.acquire(LEASE, holder="holder")
+        await (lease.requested if isinstance(event[0], Put) and event[0].key != LEASE else lease.lost).wait()
+
+
+async def test_a_thousand_leases_are_kept_by_as_many_tasks_as_one(clock: ManualClock) -> None:
+    async with Store(MemoryEngine(clock=clock), clock=clock) as store:
+        leases = Leases(store)
+        held = [await watched(leases)]
+        await settled(store)
+        tasks, sleepers = len(asyncio.all_tasks()), clock.sleepers
+        keys = [Key("t.lease", f"player {number}", "") for number in range(999)]
+        held += await asyncio.gather(*(leases.acquire(key, holder="me") for key in keys))
+        await settled(store)
+        assert (len(asyncio.all_tasks()), clock.sleepers) == (tasks, sleepers) == (tasks, 1)
+        await pass_time(store, clock, 2 * TTL)
+        assert all(lease.is_held for lease in held)
+        assert (len(asyncio.all_tasks()), clock.sleepers) == (tasks, sleepers)
+        await asyncio.gather(*(lease.release() for lease in held))
+        await settled(store)
+        assert clock.sleepers == 0
+
+
+async def test_a_renewal_that_hangs_delays_no_other_and_does_not_hide_its_own_loss(clock: ManualClock) -> None:
+    class Hanging(Store):
+        async def submit(self, transaction: Transaction) -> Committed | Conflict:
+            if any(isinstance(write, Touch) and write.key == LEASE for write in transaction.writes):
+                await asyncio.Event().wait()
+            return await super().submit(transaction)
+
+    async with Hanging(MemoryEngine(clock=clock), clock=clock) as store:
+        leases = Leases(store)
+        hanging, other = await leases.acquire(LEASE, holder="me"), await leases.acquire(OTHER, holder="me")
+        await pass_time(store, clock, TTL - TTL / 12)
+        clock.advance(TTL / 12 - timedelta(milliseconds=1))
+        await settled(store)
+        assert not hanging.lost.is_set()
+        clock.advance(timedelta(milliseconds=1))
+        await settled(store)
+        assert hanging.lost.is_set()
+        await pass_time(store, clock, TTL)
+        assert other.is_held
+        await hanging.release()
+
+
+async def test_while_nobody_tells_of_changes_leases_are_renewed_and_then_looked_at(clock: ManualClock) -> None:
+    class Deaf(MemoryEngine):
+        is_deaf = True
+
+        async def changes(self, since: Position | None, wait: float) -> Changes:
+            if self.is_deaf:
+                raise UnavailableError("it is deaf")
+            return await super().changes(since, wait)
+
+    engine = Deaf(clock=clock)
+    async with Store(engine, clock=clock) as store:
+        leases = Leases(store)
+        lease, other = await leases.acquire(LEASE, holder="me"), await leases.acquire(OTHER, holder="me")
+        await pass_time(store, clock, 2 * TTL)
+        assert lease.is_held
+        await leases.ask(OTHER, holder="somebody")
+        await leases.revoke(LEASE)
+        engine.is_deaf = False
+        clock.advance(limits.REPEAT_BACKOFF_MAX)
+        await lease.lost.wait()
+        await other.requested.wait()
+
+
+async def test_what_cannot_be_looked_at_is_looked_at_again(clock: ManualClock) -> None:
+    class Blind(MemoryEngine):
+        is_blind = False
+
+        async def read(self, reads: Reads) -> Snapshot:
+            if self.is_blind:
+                raise UnavailableError("it is blind")
+            return await super().read(reads)
+
+    engine = Blind(clock=clock)
+    async with Store(engine, clock=clock) as store:
+        leases = Leases(store)
+        lease = await watched(leases)
+        await settled(store)
+        lease.requested.clear()
+        engine.is_blind = True
+        await leases.ask(OTHER, holder="somebody else")
+        await settled(store)
+        assert not lease.requested.is_set()
+        engine.is_blind = False
+        clock.advance(TTL / 12)
+        await lease.requested.wait()
+
+
+async def test_leases_that_were_leave_nothing_behind(store: Store, leases: Leases) -> None:
+    await watched(leases)
+    for _ in range(300):
+        await (await leases.acquire(LEASE, holder="me")).release()
+    await settled(store)
+    keeper = leases.keeper
+    assert len(keeper._due) < 150
+    assert (len(keeper._kept), keeper._expected, keeper._renewals, keeper._unseen) == (1, {}, {}, {})
+
+
+async def test_a_lease_granted_anew_in_the_same_process_is_lost_to_who_was_ending_it(leases: Leases) -> None:
+    """Not before he says that his commit failed: that commit may be what ended it."""
+    lease = await leases.acquire(LEASE, holder="first")
+    lease.is_ending = True
+    await leases.revoke(LEASE)
+    again = await leases.acquire(LEASE, holder="second")
+    assert not lease.lost.is_set()
+    lease.keep_on()
+    assert lease.lost.is_set()
+    assert again.is_held
+
+
+async def test_what_was_read_with_a_grant_can_be_let_go(store: Store, leases: Leases) -> None:
+    await store.commit(Transaction(ids.new(), writes=(Put(DATA, b"1"),)))
+    lease = await leases.acquire(LEASE, holder="me", reads=Reads((DATA,)))
+    lease.forget_records()
+    assert lease.granted.records.keys == ()
+    assert lease.granted.revision == lease.token
+    await save(store, lease, b"2")

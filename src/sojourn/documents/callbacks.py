@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -17,7 +18,7 @@ from sojourn.kernel import Store
 if TYPE_CHECKING:
     from sojourn.documents.document import Document
 
-__all__ = ["Callbacks", "check_callback", "tell"]
+__all__ = ["Callbacks", "Herald", "check_callback"]
 
 T = TypeVar("T")
 
@@ -58,7 +59,59 @@ def check_callback(name: str, callback: object, *, waits: bool) -> None:
         raise InvalidError(name, "it is a coroutine; give a plain function, which cannot wait")
 
 
-def tell(store: Store, callback: Callable[..., object] | None, *facts: Any) -> None:
+class Herald(Generic[T]):
+    """Tells whoever wants to know what becomes of one document; nobody, while nobody has a handle of it."""
+
+    def __init__(self, store: Store, callbacks: Callbacks[T], key: str) -> None:
+        self.handle: Document[T] | None = None
+        self._store = store
+        self._callbacks = callbacks
+        self._key = key
+        self._untold = deque[tuple[T, T | None, Cause]]()
+
+    def changed(self, value: T, old: T | None, cause: Cause) -> None:
+        """Tell of a new value; of one that a callback makes, once all have been told of the change before."""
+        if self.handle is None:
+            return
+        self._untold.append((value, old, cause))
+        if len(self._untold) > 1:
+            return  # within a callback
+        while self._untold:
+            for callback in self._callbacks.changed:
+                _tell(self._store, callback, self._key, *self._untold[0])
+            self._untold.popleft()
+
+    def before_save(self) -> None:
+        """Tell that it is about to be saved."""
+        self._tell_handle(self._callbacks.before_save)
+
+    def after_save(self) -> None:
+        """Tell that it was saved."""
+        self._tell_handle(self._callbacks.after_save)
+
+    def asked_for(self) -> bool:
+        """Tell that somebody else wants it; False: the application leaves that to us."""
+        self._tell_handle(self._callbacks.on_hand_over)
+        return self._callbacks.on_hand_over is not None
+
+    def lost(self, unsaved: T | None) -> bool:
+        """Tell that its lease was lost, and what was not saved; False: nobody wants to know."""
+        if self.handle is None or self._callbacks.on_lease_lost is None:
+            return False
+        _tell(self._store, self._callbacks.on_lease_lost, self._key, unsaved)
+        return True
+
+    def ended(self, reason: EndReason) -> None:
+        """Tell that it is no longer held here."""
+        if self.handle is not None:
+            _tell(self._store, self._callbacks.on_session_end, self._key, reason)
+
+    def _tell_handle(self, callback: Callable[[Document[T]], object] | None) -> None:
+        if self.handle is not None:
+            _tell(self._store, callback, self.handle)
+
+
+def _tell(store: Store, callback: Callable[..., object] | None, *facts: Any) -> None:
     """Call a callback, and let what it waits for go on as a task of the store."""
     if callback is None:
         return

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Literal, TypeVar
 
+from sojourn.documents.editing import Editor
 from sojourn.documents.holding import Holding
 from sojourn.documents.joining import Joining
 from sojourn.documents.model import Info
@@ -22,8 +23,9 @@ class Document(Generic[T]):
     After that each verb raises: `DocumentClosedError`, or `LeaseLostError` with the unsaved value.
     """
 
-    def __init__(self, holding: Holding[T], joining: Joining[T]) -> None:
+    def __init__(self, holding: Holding[T], editor: Editor[T], joining: Joining[T]) -> None:
         self._holding = holding
+        self._editor = editor
         self._joining = joining
 
     def __repr__(self) -> str:
@@ -70,7 +72,7 @@ class Document(Generic[T]):
             LeaseLostError: the lease ended or was taken. DocumentClosedError: it was unloaded.
             InvalidError: the caller runs in a transaction of the store that is changing it.
         """
-        await self._holding.settled()
+        await self._holding.gate.settled()
         return self._holding.checked_open().value
 
     def update(self, change: Callable[[T], bool]) -> Coroutine[Any, Any, bool]:
@@ -88,7 +90,7 @@ class Document(Generic[T]):
             TransformInvalidError: `change` is a coroutine, gave something else than True or False, or came back here.
             LeaseLostError: the lease ended or was taken. DocumentClosedError: it was unloaded.
         """
-        return self._holding.update(change)
+        return self._editor.update(change)
 
     def update_immutable(self, change: Callable[[T], T | Literal[False]]) -> Coroutine[Any, Any, bool]:
         """Change the value in memory: `change` gets the frozen value and returns a new one, or False to abandon.
@@ -99,7 +101,7 @@ class Document(Generic[T]):
             DocumentInvalidError: as `update`. InvalidError, LimitError, TransformInvalidError: likewise.
             LeaseLostError: the lease ended or was taken. DocumentClosedError: it was unloaded.
         """
-        return self._holding.update_immutable(change)
+        return self._editor.update_immutable(change)
 
     def edit(self) -> AbstractContextManager[T]:
         """Give a draft to write into; at the end of the block it is checked and swapped in. Raise to abandon it.
@@ -110,7 +112,7 @@ class Document(Generic[T]):
             DocumentInvalidError: as `update`. InvalidError, LimitError: likewise.
             LeaseLostError: the lease ended or was taken. DocumentClosedError: it was unloaded.
         """
-        return self._holding.edit()
+        return self._editor.edit()
 
     async def save(self, *, tx: Attempt | None = None) -> None:
         """Store the value, in one commit that holds only if this process still has the lease. Saved: does nothing.

@@ -14,6 +14,8 @@ had not saved is handed to the application.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
@@ -40,7 +42,6 @@ from sojourn.documents.model import (
     Version,
     checked_keys,
     checked_subjects,
-    host_and_process,
     seconds,
 )
 from sojourn.documents.reading import read
@@ -106,7 +107,7 @@ class Documents(Generic[T]):
     ) -> None:
         self._terms = Terms(
             name=name,
-            holder=host_and_process() if holder is None else holder,
+            holder=_host_and_process() if holder is None else holder,
             lease=lease,
             autosave=autosave,
             history=history,
@@ -577,3 +578,8 @@ class Documents(Generic[T]):
     def _wait(self, wait: timedelta | float | None) -> float:
         """Return how many seconds to wait for a holder; by default until one that crashed would have had to renew."""
         return seconds("wait", self._terms.lease + limits.DOCUMENT_WAIT if wait is None else wait)
+
+
+def _host_and_process() -> str:
+    """Return what names this process to people who ask who holds a document."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -36,7 +36,7 @@ from sojourn.kernel.lease import ending
 __all__ = ["erase"]
 
 
-class _Standing(msgspec.Struct, frozen=True):
+class _Remains(msgspec.Struct, frozen=True):
     """What stands of a document before it is buried: its record, its last number, its subjects and their marks."""
 
     head: Record | None
@@ -51,15 +51,15 @@ async def erase(store: Store, place: Place) -> bool:
     """Do what `Archive.erase` promises."""
     was_kept = False
     for _ in range(limits.RUN_ATTEMPTS):
-        standing = await _look(store, place)
-        was_kept = was_kept or standing.is_kept
-        buried = await store.submit(_burial(place, standing))
-        if isinstance(buried, Committed) and await _empty(store, place, standing, buried):
+        remains = await _look(store, place)
+        was_kept = was_kept or remains.is_kept
+        buried = await store.submit(_burial(place, remains))
+        if isinstance(buried, Committed) and await _empty(store, place, remains, buried):
             return was_kept
     raise ConflictError(f"the document {place.key!r} of {place.name} was saved again and again while it was erased")
 
 
-async def _look(store: Store, place: Place) -> _Standing:
+async def _look(store: Store, place: Place) -> _Remains:
     owned = tuple(msgspec.structs.replace(span, limit=1) for span in _owned(place))
     snapshot = await store.read(Reads((place.document, place.lease), (place.pieces, *owned)))
     (head, lease), (pieces, *rest) = snapshot.records.keys, snapshot.records.spans
@@ -71,7 +71,7 @@ async def _look(store: Store, place: Place) -> _Standing:
     # Before the tombstone: whoever sets a mark after it has begun the document anew, and that mark is to stay.
     marks = await store.read(Reads(tuple(place.spaces.subject(subject, place.key) for subject in subjects)))
     is_buried = envelope is not None and envelope.facts.erased
-    return _Standing(
+    return _Remains(
         head,
         number,
         subjects,
@@ -81,21 +81,21 @@ async def _look(store: Store, place: Place) -> _Standing:
     )
 
 
-def _burial(place: Place, standing: _Standing) -> Transaction:
+def _burial(place: Place, remains: _Remains) -> Transaction:
     """Return what writes the tombstone over the document and ends the lease."""
-    head = standing.head
+    head = remains.head
     guard = Absent(place.document) if head is None else RevisionIs(place.document, head.revision)
-    return Transaction(ids.new(), (guard,), (_tombstone(place, standing, standing.subjects), *ending(place.lease)))
+    return Transaction(ids.new(), (guard,), (_tombstone(place, remains, remains.subjects), *ending(place.lease)))
 
 
-def _tombstone(place: Place, standing: _Standing, subjects: tuple[str, ...] = ()) -> Put:
+def _tombstone(place: Place, remains: _Remains, subjects: tuple[str, ...] = ()) -> Put:
     """Return the tombstone. It has no rank, so that no listing has to pass it by."""
-    now = standing.now
-    facts = Facts(ids.new().hex(), now, now, "", Cause.LOAD, subjects=subjects, number=standing.number, erased=True)
+    now = remains.now
+    facts = Facts(ids.new().hex(), now, now, "", Cause.LOAD, subjects=subjects, number=remains.number, erased=True)
     return Put(place.document, pack(msgspec.json.encode(Envelope(facts, msgspec.Raw(b"null")))))
 
 
-async def _empty(store: Store, place: Place, standing: _Standing, buried: Committed) -> bool:
+async def _empty(store: Store, place: Place, remains: _Remains, buried: Committed) -> bool:
     """Delete what a buried document leaves behind; False: somebody saved it anew before all of it had gone."""
     assert buried.revision is not None
     guard = RevisionIs(place.document, buried.revision)
@@ -106,12 +106,12 @@ async def _empty(store: Store, place: Place, standing: _Standing, buried: Commit
         if isinstance(outcome, Conflict):
             return False
         remaining = outcome.remaining
-    for mark in standing.marks:  # each in a partition of its subject's, so none can be guarded by the tombstone
+    for mark in remains.marks:  # each in a partition of its subject's, so none can be guarded by the tombstone
         unchanged = RevisionIs(mark.key, mark.revision)
         await store.submit(Transaction(guards=(unchanged,), writes=(Delete(mark.key),)))
-    if standing.subjects:
+    if remains.subjects:
         # Who has loaded the tombstone meanwhile could not save over this one: its lease ends too.
-        await store.submit(Transaction(ids.new(), (guard,), (_tombstone(place, standing), *ending(place.lease))))
+        await store.submit(Transaction(ids.new(), (guard,), (_tombstone(place, remains), *ending(place.lease))))
     return True
 
 

@@ -9,36 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
 from sojourn import limits
-from sojourn.documents.callbacks import tell
-from sojourn.documents.change import by_draft, by_value, refuse_waiting
-from sojourn.documents.frozen import thaw
+from sojourn.documents.callbacks import Herald
+from sojourn.documents.gate import Gate
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place
 from sojourn.documents.ledger import Ledger
 from sojourn.documents.model import Cause, EndReason
-from sojourn.documents.saving import Saving
+from sojourn.documents.saving import Saving, pauses
 from sojourn.errors import (
     ClosedError,
     CommitUnknownError,
-    ConflictError,
     DocumentClosedError,
-    InvalidError,
     LeaseLostError,
     SojournError,
-    TransformInvalidError,
     UnavailableError,
 )
 from sojourn.kernel import Committed, Conflict, Guard, Lease, Reads, Record, Transaction, ids
-from sojourn.kernel.store import is_within
 from sojourn.kernel.waiting import seen
 
 if TYPE_CHECKING:
@@ -66,17 +60,14 @@ class Holding(Generic[T]):
         self.lease = lease
         self.value = value
         self.ledger = ledger
+        self.gate = Gate(place.key)
         self.unsaved: T | None = None
         self.is_unsaved_told = False
         self.is_autosaving = kind.terms.autosave is not None
         self.on_end: Callable[[Holding[T]], None] | None = None
-        self.handle: Document[T] | None = None
+        self.herald = Herald(kind.store, kind.callbacks, place.key)
         self._kind = kind
         self._state = _State.OPEN
-        self._is_changing = False
-        self._untold = deque[tuple[T, T | None, Cause]]()
-        self._transaction: asyncio.Future[None] | None = None
-        self._owner: object = None
         self._unloading: asyncio.Task[None] | None = None
 
     # -- What it is ---------------------------------------------------------------------------------------------------
@@ -134,46 +125,12 @@ class Holding(Generic[T]):
             unsaved=unsaved,
         )
 
+    @property
+    def handle(self) -> Document[T] | None:
+        """What the application has of it; nothing when it is leased for one transaction only."""
+        return self.herald.handle
+
     # -- Changing it --------------------------------------------------------------------------------------------------
-
-    async def settled(self) -> None:
-        """Wait until no transaction is changing it."""
-        self.check_free()
-        while self._transaction is not None:
-            await asyncio.shield(self._transaction)
-
-    def update(self, change: Callable[[T], bool]) -> Coroutine[Any, Any, bool]:
-        """Change it by a function of a draft; what is wrong with the function is known before anything is awaited."""
-        refuse_waiting(change)
-        self.refuse_reentry()
-        return self._update(lambda: by_draft(self._kind.schema, self.key, self.value, change))
-
-    def update_immutable(self, change: Callable[[T], T | Literal[False]]) -> Coroutine[Any, Any, bool]:
-        """Change it by a function of the value."""
-        refuse_waiting(change)
-        self.refuse_reentry()
-        return self._update(lambda: by_value(self._kind.schema, self.key, self.value, change))
-
-    async def _update(self, make: Callable[[], T | None]) -> bool:
-        await self.settled()
-        self.checked_open()
-        with self.changing():
-            new = make()
-        if new is None:
-            return False
-        self.adopt(new, Cause.UPDATE)
-        return True
-
-    @contextmanager
-    def edit(self) -> Generator[T]:
-        """Change it by a block that writes into a draft."""
-        self.refuse_reentry()
-        before = self._untouched().value
-        draft = thaw(before)
-        yield draft
-        if self._untouched().value is not before:
-            raise ConflictError(f"the document {self.key!r} was changed by somebody else during the block; do it again")
-        self.adopt(self._kind.schema.changed(draft, before, key=self.key), Cause.UPDATE)
 
     def adopt(self, new: T, cause: Cause) -> None:
         """Take a checked value as the present one, and tell whoever wants to know, unless it is the same."""
@@ -182,70 +139,15 @@ class Holding(Generic[T]):
             return
         self.value = new
         self.ledger.changes += 1
-        self.tell_changed(old, cause)
+        self.herald.changed(new, old, cause)
 
-    def tell_loaded(self) -> None:
-        """Tell whoever wants to know that there is a value."""
-        self.tell_changed(None, Cause.LOAD)
-
-    def tell_changed(self, old: T | None, cause: Cause) -> None:
-        """Tell whoever wants to know that the value is another one."""
-        if self.handle is None:
-            return  # leased for one transaction only: nobody has it
-        self._untold.append((self.value, old, cause))
-        if len(self._untold) > 1:
-            return  # a callback changed it: told when all have been told of the change before
-        while self._untold:
-            value, before, why = self._untold[0]
-            for callback in self._kind.callbacks.changed:
-                tell(self._kind.store, callback, self.key, value, before, why)
-            self._untold.popleft()
-
-    @contextmanager
-    def changing(self) -> Generator[None]:
-        """Within, a function of the application decides on the value; it may not come back here."""
-        self._is_changing = True
-        try:
-            yield
-        finally:
-            self._is_changing = False
-
-    def begin_transaction(self, owner: object = None) -> None:
-        """Let updates wait, until `end_transaction`. Called with the document's turn.
-
-        `owner` is the attempt of the store's transaction that it takes part in.
-        """
-        self._transaction = asyncio.get_running_loop().create_future()
-        self._owner = owner
-
-    def check_free(self) -> None:
-        """Refuse to wait for a transaction from within that transaction.
-
-        Raises:
-            InvalidError: the document takes part in the transaction of the store in which the caller runs.
-        """
-        if self._owner is not None and is_within(self._owner):
-            raise InvalidError("tx", f"the document {self.key!r} takes part in this transaction; use `transact(tx=)`")
-
-    def end_transaction(self) -> None:
-        """Let updates go on."""
-        waiting, self._transaction, self._owner = self._transaction, None, None
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
-
-    def _untouched(self) -> Holding[T]:
-        if self._transaction is not None:
-            raise ConflictError(f"the document {self.key!r} is in a transaction or a message; `update` waits for it")
-        return self.checked_open()
-
-    def refuse_reentry(self) -> None:
-        """Refuse a change from within a change.
-
-        Raises:
-            TransformInvalidError: a function of the application is deciding on the value.
-        """
-        if self._is_changing:
-            raise TransformInvalidError(f"a change of the document {self.key!r} calls back to it; write into the draft")
+    def become(self, saving: Saving[T], outcome: Committed, cause: Cause) -> None:
+        """Take over a value that a transaction has stored, and tell whoever wants to know."""
+        old, self.value = self.value, saving.value
+        self.ledger.changes += 1
+        self._saved(msgspec.structs.replace(saving, changes=saving.changes + 1), outcome)  # and no change noted since
+        if old is not self.value:
+            self.herald.changed(self.value, old, cause)
 
     # -- Saving it ----------------------------------------------------------------------------------------------------
 
@@ -254,22 +156,14 @@ class Holding(Generic[T]):
         """What must still be so for a save to hold: the lease is ours, and the stored document the one we know."""
         return self.lease.held, self.ledger.guard
 
-    def become(self, saving: Saving[T], outcome: Committed, cause: Cause) -> None:
-        """Take over a value that a transaction has stored, and tell whoever wants to know."""
-        old, self.value = self.value, saving.value
-        self.ledger.changes += 1
-        self._saved(msgspec.structs.replace(saving, changes=saving.changes + 1), outcome)  # and no change noted since
-        if old is not self.value:
-            self.tell_changed(old, cause)
-
     async def save(self) -> None:
         """Store the value, unless it is stored."""
-        self.checked_open().check_free()
-        wanted = self.ledger.changes
+        self.checked_open().gate.check_free()
+        upto = self.ledger.changes
         if self.is_saved:
             return
         await self._kind.turns.take((self.key,))
-        await self._finished(lambda: self._save(wanted))
+        await self._finished(lambda: self._save(upto))
 
     async def autosave(self) -> None:
         """Store the value if it is to be stored now and then; what goes wrong is logged.
@@ -281,14 +175,14 @@ class Holding(Generic[T]):
 
     async def unload(self, reason: EndReason = EndReason.UNLOADED) -> None:
         """Store the value unless it is stored, and give the lease back."""
-        self.check_free()
+        self.gate.check_free()
         if self._unloading is None:
             if self.is_ended:
                 if self.unsaved is not None:
                     raise self.lost_error()
                 return
             if not self.is_saved:
-                self._tell(self._kind.callbacks.before_save)
+                self.herald.before_save()
             self._state = _State.UNLOADING
             self._unloading = self._kind.store.spawn(self._unload(reason), finish=True)
             self._unloading.add_done_callback(seen)
@@ -311,12 +205,12 @@ class Holding(Generic[T]):
         if record is None or record.revision != self.lease.token:
             await self._lost()
 
-    async def _save(self, wanted: int) -> None:
-        if self.ledger.saved_changes >= wanted:
+    async def _save(self, upto: int) -> None:
+        if self.ledger.saved_changes >= upto:
             return  # by a save that was waited for
         if self._state is _State.LOST:
             raise self.lost_error()
-        self._tell(self._kind.callbacks.before_save)
+        self.herald.before_save()
         await self._persist(self.ledger.saving(self.value, Cause.UPDATE), None)
 
     async def _unload(self, reason: EndReason) -> None:
@@ -344,13 +238,13 @@ class Holding(Generic[T]):
 
     async def _persist(self, saving: Saving[T] | None, patience: float | None) -> None:
         """Commit a save, or the release alone, until it is known to hold; give up after some attempts or seconds."""
-        pauses, releases = self._pauses(patience), saving is None or saving.releases
+        left, releases = self._pauses(patience), saving is None or saving.releases
         transaction = self._commit_of(saving)
         while True:
             try:
                 outcome = await self._kind.store.submit(transaction)
             except (UnavailableError, CommitUnknownError) as error:
-                await self._pause_after(error, saving, pauses)
+                await self._pause_after(error, saving, left)
                 continue  # the very same transaction: if it was applied, the engine says so
             if isinstance(outcome, Committed):
                 if saving is not None:
@@ -362,13 +256,13 @@ class Holding(Generic[T]):
             transaction = self._commit_of(saving)
 
     async def _pause_after(
-        self, error: UnavailableError | CommitUnknownError, saving: Saving[T] | None, pauses: Iterator[float]
+        self, error: UnavailableError | CommitUnknownError, saving: Saving[T] | None, left: Iterator[float]
     ) -> None:
         """Wait before the next attempt, or raise when there is none."""
         if saving is not None and isinstance(error, CommitUnknownError):
             self.ledger.doubt(saving)
         is_doubted = saving is not None and self.ledger.is_in_doubt(saving)
-        pause = next(pauses, None)
+        pause = next(left, None)
         if not self.lease.is_held:
             self.lose()
             if not is_doubted:
@@ -382,13 +276,12 @@ class Holding(Generic[T]):
 
     def _pauses(self, patience: float | None) -> Iterator[float]:
         """Yield growing pauses: some of them, or as many as fit into so many seconds."""
-        pause, longest = limits.SAVE_PAUSE.total_seconds(), limits.SAVE_PAUSE_MAX.total_seconds()
-        clock = self._kind.store.clock
-        until = None if patience is None else clock.monotonic() + patience
-        left = limits.SAVE_ATTEMPTS - 1
-        while left > 0 if until is None else clock.monotonic() < until:
-            yield pause
-            pause, left = min(2 * pause, longest), left - 1
+        if patience is None:
+            yield from islice(pauses(), limits.SAVE_ATTEMPTS - 1)
+        else:
+            clock = self._kind.store.clock
+            until = clock.monotonic() + patience
+            yield from takewhile(lambda _: clock.monotonic() < until, pauses())
 
     def _commit_of(self, saving: Saving[T] | None) -> Transaction:
         """Return the transaction of a save, or of the release alone."""
@@ -439,12 +332,13 @@ class Holding(Generic[T]):
     def _saved(self, saving: Saving[T], outcome: Committed) -> None:
         assert outcome.revision is not None
         self.ledger.saved(saving, outcome.revision, outcome.now)
-        self._tell(self._kind.callbacks.after_save)
+        self.herald.after_save()
 
     # -- Losing it and giving it back ---------------------------------------------------------------------------------
 
-    def attend(self) -> None:
-        """From now on, do what has to be done when something happens to the lease."""
+    def attend(self, handle: Document[T]) -> None:
+        """Give it to the application; from now on, do what has to be done when something happens to the lease."""
+        self.herald.handle = handle
         self.lease.tell = self._noticed
         if self.lease.lost.is_set() or self.lease.requested.is_set():
             self._noticed()
@@ -491,9 +385,7 @@ class Holding(Generic[T]):
             self._kind.turns.give_back((self.key,))
 
     async def _hand_over(self) -> None:
-        if self._kind.callbacks.on_hand_over is not None:
-            self._tell(self._kind.callbacks.on_hand_over)
-        else:
+        if not self.herald.asked_for():
             await self._try("handed over", lambda: self.unload(EndReason.HANDED_OVER))
 
     async def _try(self, done: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -507,15 +399,11 @@ class Holding(Generic[T]):
         self._ended(reason)
 
     def _ended(self, reason: EndReason) -> None:
-        callbacks, store = self._kind.callbacks, self._kind.store
         if self.on_end is not None:
             self.on_end(self)
-        if self.handle is None:
-            return  # leased for one transaction only: nobody has it
         if reason is EndReason.LEASE_LOST:
-            self.is_unsaved_told = callbacks.on_lease_lost is not None
-            tell(store, callbacks.on_lease_lost, self.key, self.unsaved)
-        tell(store, callbacks.on_session_end, self.key, reason)
+            self.is_unsaved_told = self.herald.lost(self.unsaved)
+        self.herald.ended(reason)
 
     @property
     def _is_busy(self) -> bool:
@@ -523,10 +411,6 @@ class Holding(Generic[T]):
 
     def _rest(self) -> T | None:
         return None if self.is_saved else self.value
-
-    def _tell(self, callback: Callable[[Document[T]], object] | None) -> None:
-        if self.handle is not None:
-            tell(self._kind.store, callback, self.handle)
 
     async def _finished(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do work that has the document's turn, and gives it back, as a task of the store: nobody cancels it."""

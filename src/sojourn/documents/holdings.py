@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from sojourn.documents.document import Document
+from sojourn.documents.editing import Editor
 from sojourn.documents.holding import Holding
 from sojourn.documents.joining import Joining
 from sojourn.documents.keeping import Autosaver
 from sojourn.documents.kind import Kind
 from sojourn.documents.loading import Loader, Wanted
 from sojourn.documents.mailbox import Mailbox
-from sojourn.documents.model import checked_key, not_loaded
+from sojourn.documents.model import Cause, checked_key, not_loaded
 from sojourn.documents.transacting import Transactor
 from sojourn.errors import (
     LoadCancelledError,
@@ -147,7 +148,7 @@ class Holdings(Generic[T]):
         """Refuse a change of a document from within a change of it."""
         holding = self._held.get(checked_key(key))
         if holding is not None:
-            holding.refuse_reentry()
+            holding.gate.refuse_reentry()
 
     async def look(self, key: str) -> None:
         """Note that a document held here was just taken by this process itself."""
@@ -205,15 +206,15 @@ class Holdings(Generic[T]):
     async def _load(self, key: str, wanted: Wanted, subjects: tuple[str, ...]) -> Document[T]:
         holding = await self._loader.load(key, wanted, subjects)
         holding.on_end = self._ended
-        holding.handle = Document(holding, self.joining)
-        holding.attend()
+        document = Document(holding, Editor(self._kind.schema, holding), self.joining)
+        holding.attend(document)
         self._held[key] = holding
         if self._guard is None:
             self._guard = self._kind.store.spawn(self._watch_over())
         self._autosaver.add(holding)
-        holding.tell_loaded()
+        holding.herald.changed(holding.value, None, Cause.LOAD)
         self._mailbox.deliver(holding, self.transactor)
-        return holding.handle
+        return document
 
     async def _watch_over(self) -> None:
         """Do nothing until the store is closed; then say what is lost, because these documents were not closed."""

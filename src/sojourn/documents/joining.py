@@ -32,7 +32,7 @@ __all__ = ["Joining"]
 T = TypeVar("T")
 
 
-class _Part(msgspec.Struct, Generic[T]):
+class _Member(msgspec.Struct, Generic[T]):
     """A document in one attempt: the value it is to have, and why, once it is to be written."""
 
     place: Place
@@ -48,7 +48,7 @@ class _Joined(Generic[T]):
     """What takes part in one attempt, and what other verbs write in it."""
 
     def __init__(self) -> None:
-        self.parts: dict[str, _Part[T]] = {}
+        self.members: dict[str, _Member[T]] = {}
         self.claimed = set[str]()
         self.lock = asyncio.Lock()
 
@@ -64,17 +64,17 @@ class Joining(Generic[T]):
 
     async def save(self, tx: Attempt, holding: Holding[T]) -> None:
         """Store the value of a document that is loaded here with this transaction, unless it is stored."""
-        part = await self._joined(tx, holding.checked_open().key)
-        if part.cause is None and not holding.is_saved:
-            part.cause = Cause.UPDATE
+        member = await self._joined(tx, holding.checked_open().key)
+        if member.cause is None and not holding.is_saved:
+            member.cause = Cause.UPDATE
 
     async def peek(self, tx: Attempt, key: str) -> T | None:
         """Return the value of a document as this attempt sees it in the store, or None."""
         place = self._kind.terms.place(key)
         joined = self._joined_by.get(tx)
-        part = None if joined is None else joined.parts.get(key)
-        if part is not None and part.cause is not None:
-            return part.value
+        member = None if joined is None else joined.members.get(key)
+        if member is not None and member.cause is not None:
+            return member.value
         envelope = await _look(tx, place)
         return None if envelope is None or envelope.facts.erased else read(self._kind, key, envelope).value
 
@@ -92,12 +92,12 @@ class Joining(Generic[T]):
             for key in keys:
                 if self._find(key) is None:
                     raise not_loaded(key)
-        parts = {key: await self._joined(tx, key) for key in keys}
-        new = make({key: part.value for key, part in parts.items()})
+        members = {key: await self._joined(tx, key) for key in keys}
+        new = make({key: member.value for key, member in members.items()})
         for key, value in (new or {}).items():
-            part = parts[key]
-            if value is not part.value:
-                part.value, part.cause = value, Cause.TRANSACTION
+            member = members[key]
+            if value is not member.value:
+                member.value, member.cause = value, Cause.TRANSACTION
         return new is not None
 
     def claim(self, tx: Attempt, key: str) -> None:
@@ -106,7 +106,7 @@ class Joining(Generic[T]):
         Raises:
             InvalidError: it takes part already.
         """
-        if key in self._of(tx).parts:
+        if key in self._of(tx).members:
             raise _claimed_error(key)
         self._of(tx).claimed.add(key)
 
@@ -118,20 +118,20 @@ class Joining(Generic[T]):
             joined = self._joined_by[tx] = _Joined()
         return joined
 
-    async def _joined(self, tx: Attempt, key: str) -> _Part[T]:
+    async def _joined(self, tx: Attempt, key: str) -> _Member[T]:
         """Return a document as this attempt sees it; from the first time on it takes part."""
         joined = self._of(tx)
         async with joined.lock:  # verbs side by side in one attempt
             if key in joined.claimed:
                 raise _claimed_error(key)
-            part = joined.parts.get(key)
-            if part is None:
+            member = joined.members.get(key)
+            if member is None:
                 holding = self._find(key)
-                part = await self._stored(tx, key) if holding is None else await self._held(tx, holding)
-                joined.parts[key] = part
-            return part
+                member = await self._stored(tx, key) if holding is None else await self._held(tx, holding)
+                joined.members[key] = member
+            return member
 
-    async def _held(self, tx: Attempt, holding: Holding[T]) -> _Part[T]:
+    async def _held(self, tx: Attempt, holding: Holding[T]) -> _Member[T]:
         patience = self._kind.store.clock.sleep(limits.DOCUMENT_TURN.total_seconds())
         if not await self._kind.turns.take_within((holding.key,), patience):
             raise ConflictError(f"another change of the document {holding.key!r} has not come to its end; try again")
@@ -143,12 +143,12 @@ class Joining(Generic[T]):
         except BaseException:
             self._kind.turns.give_back((holding.key,))
             raise
-        holding.begin_transaction(owner=tx)
+        holding.gate.begin(owner=tx)
         tx.is_waited_for = True
         tx.guard(*holding.guards)
-        return _Part(holding.place, holding.value, holding=holding)
+        return _Member(holding.place, holding.value, holding=holding)
 
-    async def _stored(self, tx: Attempt, key: str) -> _Part[T]:
+    async def _stored(self, tx: Attempt, key: str) -> _Member[T]:
         place = self._kind.terms.place(key)
         await self._loader.note_name()
         await tx.fetch((place.lease, place.document))
@@ -159,36 +159,38 @@ class Joining(Generic[T]):
             reading = read(self._kind, key, envelope)
             facts = msgspec.structs.replace(present_facts(self._kind, envelope.facts), saved_at=await tx.now())
             standing = Standing.of(head, facts, len(envelope.data))
-            return _Part(place, reading.value, standing, unknown=reading.unknown)
+            return _Member(place, reading.value, standing, unknown=reading.unknown)
         if envelope is None and self._kind.import_legacy is not None:
             raise DocumentNotLoadedError(f"{key}: old data may have to be imported, under a lease; load it before")
         facts = new_facts(self._kind, await tx.now(), envelope)
-        return _Part(place, self._kind.schema.template, Standing.of(head, facts, 0))
+        return _Member(place, self._kind.schema.template, Standing.of(head, facts, 0))
 
     def _writes(self, tx: Attempt) -> Iterable[Write]:
-        for part in self._joined_by[tx].parts.values():
-            if part.cause is not None:
-                part.saving = self._saving(part, part.cause)
-                yield from part.saving.writes
+        for member in self._joined_by[tx].members.values():
+            if member.cause is not None:
+                member.saving = self._saving(member, member.cause)
+                yield from member.saving.writes
 
-    def _saving(self, part: _Part[T], cause: Cause) -> Saving[T]:
-        if part.holding is not None:
-            return part.holding.ledger.saving(part.value, cause)
-        assert part.standing is not None
-        now = part.standing.facts.saved_at
-        return saving_of(self._kind, part.place, part.standing, part.value, cause, now=now, unknown=part.unknown)
+    def _saving(self, member: _Member[T], cause: Cause) -> Saving[T]:
+        if member.holding is not None:
+            return member.holding.ledger.saving(member.value, cause)
+        assert member.standing is not None
+        now = member.standing.facts.saved_at
+        return saving_of(
+            self._kind, member.place, member.standing, member.value, cause, now=now, unknown=member.unknown
+        )
 
     def _settle(self, tx: Attempt, became: Committed | CommitUnknownError | None) -> None:
-        for part in self._joined_by.pop(tx).parts.values():
-            holding = part.holding
+        for member in self._joined_by.pop(tx).members.values():
+            holding = member.holding
             if holding is None:
                 continue
-            if part.saving is not None and part.cause is not None:
+            if member.saving is not None and member.cause is not None:
                 if isinstance(became, Committed):
-                    holding.become(part.saving, became, part.cause)
+                    holding.become(member.saving, became, member.cause)
                 elif became is not None:
                     holding.give_up()
-            holding.end_transaction()
+            holding.gate.end()
             self._kind.turns.give_back((holding.key,))
 
 

@@ -13,7 +13,7 @@ from sojourn import limits
 from sojourn.documents import layout, stored
 from sojourn.documents.holding import Holding
 from sojourn.documents.kind import Kind
-from sojourn.documents.layout import Place, Spaces
+from sojourn.documents.layout import Place
 from sojourn.documents.ledger import Ledger
 from sojourn.documents.model import Cause
 from sojourn.documents.reading import Reading, read, read_plain
@@ -144,9 +144,9 @@ class Loader(Generic[T]):
         count = len(holding.ledger.subjects) + len(new)
         if count > limits.DOCUMENT_SUBJECTS:
             raise LimitError("subjects", limit=limits.DOCUMENT_SUBJECTS, found=count, unit="subjects of a document")
-        spaces, partition = Spaces(self._kind.terms.name), holding.place.partition
+        place = holding.place
         # Written anew, also where one is left: an erasure deletes those it has seen before.
-        marks = (Put(spaces.subject(subject, holding.key), partition.encode()) for subject in new)
+        marks = (Put(place.spaces.subject(subject, place.key), place.partition.encode()) for subject in new)
         await asyncio.gather(*(self._kind.store.submit(Transaction(writes=(mark,))) for mark in marks))
         holding.ledger.add_subjects(new)
 

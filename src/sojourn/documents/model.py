@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -30,7 +28,6 @@ __all__ = [
     "checked_name",
     "checked_subjects",
     "checked_text",
-    "host_and_process",
     "not_loaded",
     "seconds",
 ]
@@ -223,11 +220,6 @@ def checked_subjects(subjects: Sequence[str]) -> tuple[str, ...]:
     if len(found) > limits.DOCUMENT_SUBJECTS:
         raise LimitError("subjects", limit=limits.DOCUMENT_SUBJECTS, found=len(found), unit="subjects of a document")
     return found
-
-
-def host_and_process() -> str:
-    """Return what names this process to people who ask who holds a document."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def not_loaded(key: str) -> DocumentNotLoadedError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 import msgspec
 
+from sojourn import limits
 from sojourn.documents import stored
 from sojourn.documents.kind import Kind
 from sojourn.documents.layout import Place
@@ -15,7 +17,7 @@ from sojourn.documents.model import Cause
 from sojourn.documents.stored import Envelope, Facts
 from sojourn.kernel import Absent, Guard, Put, Record, RevisionIs, Write, ids
 
-__all__ = ["Saving", "Standing", "digest", "saving_of"]
+__all__ = ["Saving", "Standing", "digest", "pauses", "saving_of"]
 
 T = TypeVar("T")
 
@@ -109,3 +111,11 @@ def saving_of(  # noqa: PLR0913  each says one thing about a save
 def digest(head: bytes) -> bytes:
     """Return what a record's value is recognised by."""
     return hashlib.blake2b(head, digest_size=16).digest()
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each new attempt of a save: they grow, up to a longest, and never end."""
+    pause = limits.SAVE_PAUSE
+    while True:
+        yield pause.total_seconds()
+        pause = min(2 * pause, limits.SAVE_PAUSE_MAX)

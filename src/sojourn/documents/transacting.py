@@ -20,7 +20,7 @@ from sojourn.documents.holding import Holding
 from sojourn.documents.kind import Kind
 from sojourn.documents.loading import Loader, Wanted
 from sojourn.documents.model import Cause, not_loaded
-from sojourn.documents.saving import Saving
+from sojourn.documents.saving import Saving, pauses
 from sojourn.errors import (
     CapabilityError,
     CommitUnknownError,
@@ -157,7 +157,7 @@ class Transactor(Generic[T]):
             if wanted is None:
                 raise not_loaded(key)
             return _Part(await self._lent(key, wanted), is_lent=True)
-        holding.check_free()
+        holding.gate.check_free()
         await self._kind.turns.take((key,))
         return _Part(holding, is_lent=False)
 
@@ -189,9 +189,9 @@ class Transactor(Generic[T]):
         stack = ExitStack()
         with stack:
             for part in parts:
-                holding = part.holding.checked_open()
-                holding.begin_transaction()
-                stack.callback(holding.end_transaction)
+                gate = part.holding.checked_open().gate
+                gate.begin()
+                stack.callback(gate.end)
             return stack.pop_all()
 
     async def _persist(
@@ -230,8 +230,7 @@ class Transactor(Generic[T]):
     async def _submitted(self, parts: Sequence[_Part[T]], transaction: Transaction) -> Committed | Conflict:
         """Send the very same transaction until its outcome is known, or its leases or our patience have ended."""
         store = self._kind.store
-        pause, longest = limits.SAVE_PAUSE.total_seconds(), limits.SAVE_PAUSE_MAX.total_seconds()
-        attempts, is_in_doubt = 0, False
+        growing, attempts, is_in_doubt = pauses(), 0, False
         until = store.clock.monotonic() + limits.UNLOAD_PATIENCE.total_seconds()
         failure: UnavailableError | CommitUnknownError
         while True:
@@ -250,8 +249,7 @@ class Transactor(Generic[T]):
                 ) from failure
             if attempts == limits.SAVE_ATTEMPTS and not is_in_doubt:
                 raise failure
-            await store.clock.sleep(pause)
-            pause = min(2 * pause, longest)
+            await store.clock.sleep(next(growing))
 
     async def _finished(self, parts: Sequence[_Part[T]], work: Callable[[], Awaitable[bool]]) -> bool:
         """Do the work as a task of the store, which nobody cancels, and give back what was taken for it."""
@@ -287,7 +285,7 @@ def _changing(parts: Sequence[_Part[T]]) -> ExitStack:
     """Refuse that a change calls back to the documents, until the block ends."""
     stack = ExitStack()
     for part in parts:
-        stack.enter_context(part.holding.changing())
+        stack.enter_context(part.holding.gate.changing())
     return stack
 
 

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
@@ -25,7 +23,6 @@ import msgspec
 
 from sojourn import limits
 from sojourn.errors import (
-    ClosedError,
     InvalidError,
     LeaseHeldError,
     LeaseLostError,
@@ -35,6 +32,7 @@ from sojourn.errors import (
 from sojourn.kernel import ids
 from sojourn.kernel.attempt import Attempt
 from sojourn.kernel.codec import codec
+from sojourn.kernel.keeper import Keeper, request_key, shown
 from sojourn.kernel.keys import Key, Now
 from sojourn.kernel.store import Store, conflict_error
 from sojourn.kernel.subscriptions import Subscription
@@ -48,6 +46,7 @@ from sojourn.kernel.transaction import (
     Put,
     Reads,
     Record,
+    Records,
     RevisionIs,
     Touch,
     Transaction,
@@ -84,11 +83,44 @@ class LeaseInfo(msgspec.Struct, frozen=True):
 
 def ending(key: Key) -> tuple[Write, ...]:
     """Return the writes that end the lease at the key, whoever holds it, and with it the request for it."""
-    return (Delete(key), Delete(_request_key(key)))
+    return (Delete(key), Delete(request_key(key)))
+
+
+class Notice:
+    """Something that has happened to a lease, or not: an `asyncio.Event`, without its weight while nobody waits."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: asyncio.Event | None = None
+
+    def is_set(self) -> bool:
+        """Say whether it has happened."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Say that it has, and wake whoever waits for it."""
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    def clear(self) -> None:
+        """Say that it has not, or that it is dealt with."""
+        self._is_set = False
+        if self._event is not None:
+            self._event.clear()
+
+    async def wait(self) -> None:
+        """Wait until it has happened."""
+        if not self._is_set:
+            if self._event is None:
+                self._event = asyncio.Event()
+            await self._event.wait()
 
 
 class Lease:
-    """A granted lease, kept alive by a task of the store until it is released or lost.
+    """A granted lease, kept alive in the background until it is released or lost.
 
     `granted` is the outcome of the commit that took it, with what was read in it. `lost` and `requested` say what
     happened to it, `endangered` that it was not renewed when it should have been: the time to save. Whoever has no
@@ -102,15 +134,14 @@ class Lease:
         self.token = granted.revision
         self.granted = granted
         self.ttl = ttl
-        self.lost = asyncio.Event()
-        self.requested = asyncio.Event()
-        self.endangered = asyncio.Event()
+        self.lost = Notice()
+        self.requested = Notice()
+        self.endangered = Notice()
         self.is_ending = False
         self.tell: Callable[[], None] | None = None
+        self.between = ttl.total_seconds() / limits.LEASE_RENEWALS
+        self.safe_until = started + ttl.total_seconds()
         self._leases = leases
-        self._between = ttl.total_seconds() / limits.LEASE_RENEWALS
-        self._safe_until = started + ttl.total_seconds()
-        self._keeper: asyncio.Task[None] | None = None
         self._told = 0
 
     @property
@@ -126,10 +157,14 @@ class Lease:
     @property
     def is_held(self) -> bool:
         """Say whether the lease is surely held, by this process's monotonic clock; `held` is what decides."""
-        return not self.lost.is_set() and self._leases.store.clock.monotonic() < self._safe_until
+        return not self.lost.is_set() and self._leases.store.clock.monotonic() < self.safe_until
+
+    def forget_records(self) -> None:
+        """Let go of what was read with the grant: a lease may be held for long."""
+        self.granted = msgspec.structs.replace(self.granted, records=Records())
 
     async def renew(self) -> None:
-        """Prolong the lease by its time to live. The keeper does this; call it after a long pause of your own.
+        """Prolong the lease by its time to live. This happens by itself; call it after a long pause of your own.
 
         Raises:
             LeaseLostError: it ended or was taken; nothing was written.
@@ -139,14 +174,14 @@ class Lease:
         transaction = Transaction(guards=(self.held,), writes=(Touch(self.key, ttl=self.ttl),))
         outcome = await self._leases.store.submit(transaction)
         if isinstance(outcome, Conflict):
-            self._lose()
+            self.lose()
             raise LeaseLostError(
-                f"the lease {_shown(self.key)} ended or was taken; acquire it anew",
+                f"the lease {shown(self.key)} ended or was taken; acquire it anew",
                 guard=outcome.guard,
                 found=outcome.found,
                 now=outcome.now,
             )
-        self._safe_until = started + self.ttl.total_seconds()
+        self.safe_until = started + self.ttl.total_seconds()
         self.endangered.clear()
 
     async def release(self) -> None:
@@ -167,89 +202,40 @@ class Lease:
 
     async def stop_keeping(self) -> None:
         """Renew the lease no more, because a transaction with `ending` has released it."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        await self._leases.keeper.stop(self)
 
     def keep_on(self) -> None:
         """Take back `is_ending`, because that transaction failed, and look at what happened meanwhile."""
         self.is_ending = False
-        _ = self._leases.store.spawn(self._look_again())
+        if self._leases.keeper.keeps(self):
+            self._leases.keeper.look_at(self)
+        else:  # this process was granted it anew
+            self.lose()
 
-    def keep(self) -> None:
-        """Start renewing at a third of the time to live, and watching for requests and for takers."""
-        if self._keeper is None:
-            self._keeper = self._leases.store.spawn(self._keep())
-
-    async def _keep(self) -> None:
-        """Renew until lost. One failed renewal is a warning; loss is declared when the safe time has passed."""
-        while not self.lost.is_set():
-            try:
-                async with self._leases.store.watch(self.key, _request_key(self.key)) as changes:
-                    await first_of(
-                        self._look(), self._pause(math.inf)
-                    )  # nobody tells of what happened before the watch was ready
-                    await self._follow(changes)
-            except ClosedError:
-                return
-            except Exception as error:  # noqa: BLE001  whatever it is: a lease is renewed, or said to be lost
-                _log.warning("the lease %s cannot be watched, trying again: %s", _shown(self.key), error)
-                await self._is_renewed()
-                await self._pause(self._between / 4)
-
-    async def _follow(self, changes: Subscription) -> None:
-        pause = self._between
-        while not self.lost.is_set():
-            jitter = random.uniform(0.8, 1.0)  # noqa: S311  so that leases taken together are not renewed together
-            if await first_of(anext(changes), self._pause(pause * jitter)) is not None:
-                await first_of(self._look(), self._pause(math.inf))
-            elif not self.lost.is_set():
-                pause = self._between if await self._is_renewed() else self._between / 4
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, but not beyond the safe time, at which the lease is lost."""
-        clock = self._leases.store.clock
-        await clock.sleep(min(seconds, self._safe_until - clock.monotonic()))
-        if clock.monotonic() >= self._safe_until:
-            self._lose()
-
-    async def _is_renewed(self) -> bool:
-        """Renew the lease; a renewal that hangs ends with the safe time, for then the lease is lost."""
-        try:
-            await first_of(self.renew(), self._pause(math.inf))
-        except SojournError as error:
-            if not self.lost.is_set():
-                self._happened(self.endangered)
-                _log.warning("the lease %s was not renewed, trying again: %s", _shown(self.key), error)
-            return False
-        return not self.lost.is_set()
-
-    async def _look(self) -> None:
-        """Find out what a change means: the lease was taken, or somebody asks for it."""
-        keys = (self.key, _request_key(self.key))
-        lease, request = (await self._leases.store.read(Reads(keys))).records.keys
+    def see(self, lease: Record | None, request: Record | None) -> None:
+        """Note what stands at the key: the lease may have been taken, or somebody asks for it. The keeper does this."""
         if self.is_ending:
             return  # whoever ends it is told by that commit
         if lease is None or lease.revision != self.token:
-            self._lose()
+            self.lose()
         elif request is not None and request.revision != self._told:
-            self._told = request.revision  # the first look and the change that it came by may both find it
+            self._told = request.revision  # what was said of it twice may be looked at twice
             self._happened(self.requested)
 
-    async def _look_again(self) -> None:
-        try:
-            await self._look()
-        except SojournError as error:
-            _log.warning("the lease %s could not be looked at: %s", _shown(self.key), error)
+    def endanger(self, error: Exception) -> None:
+        """Note that the lease was not renewed when it should have been. The keeper does this, and tries again."""
+        self._happened(self.endangered)
+        _log.warning("the lease %s was not renewed, trying again: %s", shown(self.key), error)
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
+        """Note that the lease is lost. The keeper does this."""
+        self._leases.keeper.drop(self)
         if not self.lost.is_set():
-            _log.warning("the lease %s with token %d is lost", _shown(self.key), self.token)
+            _log.warning("the lease %s with token %d is lost", shown(self.key), self.token)
             self._happened(self.lost)
 
-    def _happened(self, event: asyncio.Event) -> None:
-        event.set()
+    def _happened(self, notice: Notice) -> None:
+        notice.set()
         if self.tell is not None:
             self.tell()
 
@@ -259,6 +245,7 @@ class Leases:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.keeper = Keeper(store)
         self._turns: Turns[Key] = Turns()
 
     async def acquire(  # noqa: PLR0913  each is one independent choice of the caller
@@ -319,7 +306,7 @@ class Leases:
         Raises:
             UnavailableError: the store could not be reached; nothing was written.
         """
-        request = Put(_request_key(key), _CLAIM.encode(_Claim(holder)), ttl=limits.LEASE_TTL)
+        request = Put(request_key(key), _CLAIM.encode(_Claim(holder)), ttl=limits.LEASE_TTL)
         return isinstance(await self.store.submit(Transaction(guards=(Present(key),), writes=(request,))), Committed)
 
     async def revoke(self, key: Key) -> LeaseInfo | None:
@@ -353,24 +340,32 @@ class Leases:
             return
         left = deadline - self.store.clock.monotonic()
         if not await self._turns.take_within((key,), self.store.clock.sleep(left)):
-            raise LeaseHeldError(f"others in this process wait for {_shown(key)} and it was not released in time")
+            raise LeaseHeldError(f"others in this process wait for {shown(key)} and it was not released in time")
 
     async def _try(self, grant: _Grant, guard: Guard) -> Lease | Conflict:
-        """Try to take the lease once. The commit is shielded: a cancelled caller gives back what it was granted."""
-        started = self.store.clock.monotonic()
+        """Try to take the lease once."""
+        self.keeper.expect(grant.key)
+        try:
+            started = self.store.clock.monotonic()
+            outcome = await self._granted(grant, guard)
+            if isinstance(outcome, Committed):
+                lease = Lease(self, grant.key, outcome, grant.ttl, started)
+                self.keeper.keep(lease)
+                return lease
+        finally:
+            self.keeper.forget(grant.key)
+        if outcome.guard != guard:
+            raise conflict_error(outcome)
+        return outcome
+
+    async def _granted(self, grant: _Grant, guard: Guard) -> Committed | Conflict:
+        """Commit the grant. The commit is shielded: a cancelled caller gives back what it was granted."""
         commit = self.store.spawn(self.store.submit(grant.transaction(guard)), finish=True)
         try:
-            outcome = await asyncio.shield(commit)
+            return await asyncio.shield(commit)
         except asyncio.CancelledError:
             _ = self.store.spawn(self._undo(commit, grant.key), finish=True)
             raise
-        if isinstance(outcome, Conflict):
-            if outcome.guard != guard:
-                raise conflict_error(outcome)
-            return outcome
-        lease = Lease(self, grant.key, outcome, grant.ttl, started)
-        lease.keep()
-        return lease
 
     async def _undo(self, commit: asyncio.Task[Committed | Conflict], key: Key) -> None:
         try:
@@ -378,7 +373,7 @@ class Leases:
             if isinstance(outcome, Committed) and outcome.revision is not None:
                 await self.give_back(key, outcome.revision)
         except SojournError as error:
-            _log.warning("the lease %s may have been taken for a cancelled caller: %s", _shown(key), error)
+            _log.warning("the lease %s may have been taken for a cancelled caller: %s", shown(key), error)
 
     async def _wait(self, grant: _Grant, deadline: float, *, ask: bool, steal_after: float | None) -> Lease:
         """Watch the lease and try again whenever it may be free; whoever gets here is first in this process."""
@@ -433,12 +428,8 @@ class _Grant(msgspec.Struct, frozen=True):
     def transaction(self, guard: Guard) -> Transaction:
         claim = Put(self.key, _CLAIM.encode(_Claim(self.holder)), rank=Now(), ttl=self.ttl)
         # A request was for whoever held the lease before: an expired or stolen lease leaves it behind.
-        answered = Delete(_request_key(self.key))
+        answered = Delete(request_key(self.key))
         return Transaction(ids.new(), (guard, *self.guards), (claim, answered, *self.writes), self.reads)
-
-
-def _request_key(key: Key) -> Key:
-    return Key(key.space, key.partition, key.item + "\x01request")
 
 
 def _held_error(conflict: Conflict) -> LeaseHeldError:
@@ -450,7 +441,3 @@ def _held_error(conflict: Conflict) -> LeaseHeldError:
         found=found,
         now=conflict.now,
     )
-
-
-def _shown(key: Key) -> str:
-    return "/".join(key)

@@ -11,14 +11,14 @@ from typing import Final
 
 import msgspec
 
+from sojourn import opening
 from sojourn.documents.layout import Place
 from sojourn.documents.model import Cause
 from sojourn.documents.stored import Envelope, decode, reads
-from sojourn.engines.memory import MemoryEngine
 from sojourn.kernel import chunks
 from sojourn.kernel.clock import Clock
 from sojourn.kernel.codec import CHUNKED, unpack
-from sojourn.kernel.engine import Changes, Position
+from sojourn.kernel.engine import Answer, Changes, Position
 from sojourn.kernel.keys import Key
 from sojourn.kernel.transaction import (
     Absent,
@@ -26,7 +26,6 @@ from sojourn.kernel.transaction import (
     Committed,
     Delete,
     DeleteSpan,
-    Outcome,
     Put,
     Reads,
     Record,
@@ -56,7 +55,7 @@ class Witness:
     """The engine, and what was seen there."""
 
     def __init__(self, clock: Clock, canon: Canon, telling: Telling) -> None:
-        self.inner = MemoryEngine(clock=clock)
+        self.inner = opening.open("memory:", clock=clock).engine
         self._canon = canon
         self._telling = telling
         self._granted: dict[tuple[Name, int], str] = {}
@@ -106,11 +105,11 @@ class Witness:
             if is_new:
                 self._judge_sent(server, transaction)
 
-    async def commit(self, server: str, batch: Sequence[Transaction]) -> Sequence[Outcome]:
+    async def commit(self, server: str, batch: Sequence[Transaction]) -> Sequence[Answer]:
         """Apply a batch, transaction by transaction, and judge each."""
         return [await self._commit(server, transaction) for transaction in batch]
 
-    async def _commit(self, server: str, transaction: Transaction) -> Outcome:
+    async def _commit(self, server: str, transaction: Transaction) -> Answer:
         places = _written(transaction)
         leases = (await self.inner.read(Reads(tuple(place.lease for place in places.values())))).records.keys
         before = {name: await self._standing(place) for name, place in places.items()}
