@@ -168,8 +168,7 @@ BUGS: Final = (
             Change(
                 TRANSACTING,
                 "                stack.callback(gate.end)\n",
-                "                stack.callback(gate.end)\n"
-                "                stack.enter_context(gate.changing())\n",
+                "                stack.callback(gate.end)\n                stack.enter_context(gate.changing())\n",
             ),
             Change(
                 TRANSACTING,

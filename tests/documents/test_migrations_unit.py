@@ -87,7 +87,7 @@ class Waiting:
 
 
 @pytest.mark.row("D-N14")
-@pytest.mark.parametrize("result", [lambda _: None, waits, gives_each, gives_one_by_one], ids=str)
+@pytest.mark.parametrize("result", [lambda _: None, waits, gives_each, gives_one_by_one])
 def test_a_step_that_gives_nothing_back_or_waits_is_named(result: Any) -> None:
     chain = Chain([MigrationStep.transform("one", lambda data: result(data))])  # noqa: PLW0108  only the call shows what it gives
     with pytest.raises(MigrationFailedError, match="'one' gave") as failed:
@@ -96,7 +96,7 @@ def test_a_step_that_gives_nothing_back_or_waits_is_named(result: Any) -> None:
 
 
 @pytest.mark.row("D-N14")
-@pytest.mark.parametrize("apply", [waits, gives_each, gives_one_by_one, Waiting(), None, "text"], ids=str)
+@pytest.mark.parametrize("apply", [waits, gives_each, gives_one_by_one, Waiting(), None, "text"])
 def test_a_step_that_is_seen_to_wait_is_refused_at_once(apply: Any) -> None:
     with pytest.raises(InvalidError, match="'one' is no function that gives its result at once"):
         Chain([MigrationStep("one", apply)])

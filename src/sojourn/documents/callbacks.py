@@ -60,7 +60,7 @@ def check_callback(name: str, callback: object, *, waits: bool) -> None:
 
 
 class Herald(Generic[T]):
-    """Tells whoever wants to know what becomes of one document; nobody, while nobody has a handle of it."""
+    """Tells whoever wants to know what becomes of one document: nobody, while it has no handle."""
 
     def __init__(self, store: Store, callbacks: Callbacks[T], key: str) -> None:
         self.handle: Document[T] | None = None

@@ -61,11 +61,11 @@ class Holding(Generic[T]):
         self.value = value
         self.ledger = ledger
         self.gate = Gate(place.key)
+        self.herald = Herald(kind.store, kind.callbacks, place.key)
         self.unsaved: T | None = None
         self.is_unsaved_told = False
         self.is_autosaving = kind.terms.autosave is not None
         self.on_end: Callable[[Holding[T]], None] | None = None
-        self.herald = Herald(kind.store, kind.callbacks, place.key)
         self._kind = kind
         self._state = _State.OPEN
         self._unloading: asyncio.Task[None] | None = None
@@ -76,6 +76,11 @@ class Holding(Generic[T]):
     def key(self) -> str:
         """The document's key."""
         return self.place.key
+
+    @property
+    def handle(self) -> Document[T] | None:
+        """What the application has of it; None when it is leased for one transaction only."""
+        return self.herald.handle
 
     @property
     def is_saved(self) -> bool:
@@ -124,11 +129,6 @@ class Holding(Generic[T]):
             now=None if conflict is None else conflict.now,
             unsaved=unsaved,
         )
-
-    @property
-    def handle(self) -> Document[T] | None:
-        """What the application has of it; nothing when it is leased for one transaction only."""
-        return self.herald.handle
 
     # -- Changing it --------------------------------------------------------------------------------------------------
 

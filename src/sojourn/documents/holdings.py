@@ -24,6 +24,7 @@ from sojourn.errors import (
     UnavailableError,
     UnloadFailedError,
 )
+from sojourn.kernel import Leases
 from sojourn.kernel.waiting import first_of, seen
 
 __all__ = ["Holdings"]
@@ -36,7 +37,8 @@ _log = logging.getLogger(__name__)
 class _Load(Generic[T]):
     """A load on its way. `is_cancelled`: by an unload or by closing, and not by its caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
         self.task: asyncio.Task[Document[T]] | None = None
         self.is_cancelled = False
 
@@ -49,9 +51,10 @@ class _Load(Generic[T]):
             self.task.cancel()
 
     async def ended(self) -> None:
-        """Wait until it has ended, one way or the other."""
+        """Wait until it has ended, one way or the other, and the lease is given back."""
         if self.task is not None:
             await asyncio.wait((self.task,))
+            await self._leases.settled()
 
     async def document(self, key: str) -> Document[T]:
         """Wait for what it loads.
@@ -107,7 +110,7 @@ class Holdings(Generic[T]):
                 return holding.handle  # else it was unloaded meanwhile, and is loaded anew
         if key in self._loading:
             raise LoadInProgressError(f"the document {key!r} is being loaded here already")
-        load = self._loading[key] = _Load[T]()
+        load = self._loading[key] = _Load[T](self._kind.leases)
         load.task = self._kind.store.spawn(self._load(key, wanted, subjects))
         load.task.add_done_callback(lambda task: self._loaded(key, load, task))
         try:

@@ -69,6 +69,7 @@ class Loader(Generic[T]):
         )
         try:
             holding = await self._held(place, lease)
+            lease.forget_records()
             await self.note_subjects(holding, subjects)
             _check_held(key, lease)
         except BaseException:

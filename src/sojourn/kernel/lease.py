@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -53,7 +53,7 @@ from sojourn.kernel.transaction import (
     Write,
 )
 from sojourn.kernel.turns import Turns
-from sojourn.kernel.waiting import first_of
+from sojourn.kernel.waiting import first_of, seen
 
 __all__ = ["Lease", "LeaseInfo", "Leases", "ending"]
 
@@ -246,6 +246,7 @@ class Leases:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.keeper = Keeper(store)
+        self._giving_back = set[asyncio.Task[None]]()
         self._turns: Turns[Key] = Turns()
 
     async def acquire(  # noqa: PLR0913  each is one independent choice of the caller
@@ -325,6 +326,11 @@ class Leases:
 
         return await self.store.run(remove)
 
+    async def settled(self) -> None:
+        """Wait until what was granted to callers that were cancelled meanwhile is given back, as far as it can be."""
+        while self._giving_back:
+            await asyncio.wait(tuple(self._giving_back))
+
     async def give_back(self, key: Key, token: int) -> None:
         """Remove the lease if it still has this token.
 
@@ -364,8 +370,14 @@ class Leases:
         try:
             return await asyncio.shield(commit)
         except asyncio.CancelledError:
-            _ = self.store.spawn(self._undo(commit, grant.key), finish=True)
+            self._give_back_later(self._undo(commit, grant.key))
             raise
+
+    def _give_back_later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.store.spawn(work, finish=True)
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
+        task.add_done_callback(seen)
 
     async def _undo(self, commit: asyncio.Task[Committed | Conflict], key: Key) -> None:
         try:
@@ -383,7 +395,7 @@ class Leases:
                 granted = await self._watched(grant, changes, deadline, ask=ask, steal_after=steal_after)
         except BaseException:
             if granted is not None:  # leaving the watch takes a moment, in which the caller can be cancelled
-                _ = self.store.spawn(granted.release(), finish=True)
+                self._give_back_later(granted.release())
             raise
         return granted
 
@@ -392,7 +404,7 @@ class Leases:
     ) -> Lease:
         clock = self.store.clock
         steal_at = None if steal_after is None else clock.monotonic() + steal_after
-        asked = 0
+        asked, ask_again_at = 0, clock.monotonic()
         while True:
             found = await self._try(grant, Absent(grant.key))
             if isinstance(found, Lease):
@@ -405,11 +417,14 @@ class Leases:
                     return stolen
                 continue
             if now >= deadline:
-                raise _held_error(found)
-            if ask and record is not None and record.revision != asked:
-                asked = record.revision  # each holder is asked once
+                raise _held_error(grant.key, found)
+            if ask and record is not None and (record.revision != asked or now >= ask_again_at):
+                # Each holder at once, and one that could not hand over again: a request ends with its time.
+                asked, ask_again_at = record.revision, now + limits.LEASE_TTL.total_seconds() / 2
                 await self.ask(grant.key, holder=grant.holder)
             until = [deadline - now]
+            if ask:
+                until.append(max(ask_again_at - now, 0))
             if record is not None and record.expires_at is not None:
                 until.append((record.expires_at - found.now) / 1_000)
             if steal_at is not None:
@@ -432,11 +447,11 @@ class _Grant(msgspec.Struct, frozen=True):
         return Transaction(ids.new(), (guard, *self.guards), (claim, answered, *self.writes), self.reads)
 
 
-def _held_error(conflict: Conflict) -> LeaseHeldError:
+def _held_error(key: Key, conflict: Conflict) -> LeaseHeldError:
     found = conflict.found
     holder = "somebody" if found is None else repr(_CLAIM.decode(found.value).holder)
     return LeaseHeldError(
-        f"the lease is held by {holder}; wait longer, or ask for it",
+        f"the lease {shown(key)} is held by {holder}; wait longer, or ask for it",
         guard=conflict.guard,
         found=found,
         now=conflict.now,
