@@ -604,6 +604,34 @@ async def test_two_that_wait_for_each_other_end_in_a_conflict(
     await is_free(table.loaded("bo"))
 
 
+async def test_two_over_one_that_is_loaded_and_one_that_is_not_do_not_wait_for_each_other(
+    table: Documents[Player], ada: Document[Player], store: Store
+) -> None:
+    """Each attempt would have one of the turns, and wait for the other: the document's, and that of the partition."""
+    met = asyncio.Event()
+
+    async def first(tx: Attempt) -> None:
+        await tx.get(NOTE)
+        tx.put(NOTE, b"1")
+        if tx.number == 1:
+            await store.commit(
+                Transaction(writes=(Put(NOTE, b"a rival"),))
+            )  # the next attempt has the partition's turn
+            return
+        met.set()
+        await table.transact(["ada"], half, tx=tx)
+
+    async def second(tx: Attempt) -> None:
+        await table.transact(["ada"], half, tx=tx)
+        await met.wait()
+        await tx.get(Key("t", TABLE, "another"))
+        await settled(store)
+
+    running = [asyncio.create_task(store.run(work)) for work in (second, first)]
+    await soon(asyncio.gather(*running))
+    await is_free(ada)
+
+
 @pytest.mark.parametrize("verb", ["update", "get", "save", "transact"])
 async def test_a_verb_that_would_wait_for_its_own_transaction_is_refused(
     table: Documents[Player], ada: Document[Player], store: Store, verb: str

@@ -395,14 +395,14 @@ async def test_a_load_that_would_make_it_larger_than_the_limit_is_refused_and_ho
     """It could never be saved, nor unloaded."""
     await write(books, "long", "short")
     too_long = {"text": "x" * limits.DOCUMENT_BYTES}
-    options: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "import": {"import_legacy": lambda _: too_long},
         "migration": {"migrations": [MigrationStep.transform("longer", lambda _: too_long)]},
         "repair": {"schema": Long, "template": Long("y" * 10), "repair": lambda *_: too_long},
-    }[way]
+    }
     key = "new" if way == "import" else "long"
     before = await records(store, key, "books")
-    documents = Documents(store, "books", **{"schema": Book, "template": Book(), **options})
+    documents = Documents(store, "books", **{"schema": Book, "template": Book(), **ways[way]})
     with pytest.raises(LimitError, match="document"):
         await documents.load(key)
     assert await documents.probe_lease(key) is None

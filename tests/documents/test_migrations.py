@@ -152,7 +152,7 @@ async def test_what_an_older_program_removed_and_saved_takes_what_it_did_not_kno
     """Something sold does not come back with the next thing of its name."""
 
     def zoo(animal: type[Any], *migrations: MigrationStep) -> Documents[dict[str, Any]]:
-        schema = dict[str, animal]
+        schema: Any = dict.__class_getitem__((str, animal))
         return Documents(store, "zoos", schema=schema, template={}, migrations=migrations, autosave=None)
 
     newer, older = zoo(MoodyAnimal, MigrationStep.add_fields("moods", {})), zoo(Animal)

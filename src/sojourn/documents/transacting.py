@@ -159,6 +159,11 @@ class Transactor(Generic[T]):
             return _Part(await self._lent(key, wanted), is_lent=True)
         holding.gate.check_free()
         await self._kind.turns.take((key,))
+        try:
+            holding.checked_open()  # before the others are waited for: who is to be told of a loss waits for this turn
+        except BaseException:
+            self._kind.turns.give_back((key,))
+            raise
         return _Part(holding, is_lent=False)
 
     async def _lent(self, key: str, wanted: Wanted) -> Holding[T]:
