@@ -200,12 +200,14 @@ async def test_closing_waits_no_longer_than_it_was_told_for_an_import_that_does_
     await begun.wait()
     closing = asyncio.create_task(here.close(patience=1))
     await settled(store)
-    assert not closing.done()
+    was_closed = closing.done()
     clock.advance(timedelta(seconds=1))
-    await until(closing.done)
+    await settled(store)
+    is_closed = closing.done()
     goes_on.set()
     with pytest.raises(LoadCancelledError):
         await loading
+    assert (was_closed, is_closed) == (False, True)
 
 
 async def test_the_store_that_closes_during_a_load_says_so(holder: Holders, slow: Import) -> None:
