@@ -402,8 +402,8 @@ async def test_while_the_store_is_away_messages_wait_and_come_when_it_is_back(
     ada = await first.players.load("ada")
     await settled(first.store)
     first.wire.cut()
-    await players().send("ada", "sword")
     with clock.hasty(limits.MESSAGE_PAUSE.total_seconds()):
+        await players().send("ada", "sword")
         await settled(store)
         assert ada.value.items == []
         first.wire.resume()
