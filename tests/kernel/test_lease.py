@@ -402,6 +402,23 @@ async def test_a_request_dies_with_the_lease_that_it_was_for(
     assert again.is_held
 
 
+async def test_a_holder_that_has_not_handed_over_is_asked_again(
+    store: Store, leases: Leases, clock: ManualClock
+) -> None:
+    """A request ends with its time, and whoever made it may still wait."""
+    lease = await leases.acquire(LEASE, holder="first")
+    asking = asyncio.create_task(Leases(store).acquire(LEASE, holder="asks", wait=600, ask=True))
+    for _ in range(2):
+        while not lease.requested.is_set():
+            clock.advance(TTL / 1_000)  # far less than the lease has left while a renewal is on its way
+            await leases.probe(LEASE)
+            await asyncio.sleep(0)
+        assert lease.is_held
+        lease.requested.clear()
+    await lease.release()
+    assert (await asking).is_held
+
+
 async def test_a_holder_that_ends_its_lease_itself_is_told_of_no_loss(store: Store, leases: Leases) -> None:
     lease = await leases.acquire(LEASE, holder="me")
     told: list[bool] = []

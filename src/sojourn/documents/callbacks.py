@@ -117,7 +117,7 @@ def _tell(store: Store, callback: Callable[..., object] | None, *facts: Any) -> 
         return
     try:
         result = callback(*facts)
-    except (Exception, asyncio.CancelledError):  # noqa: BLE001  an application's own: reported, and it changes nothing
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001  whatever the application raises: a document is no worse
         _log.exception("a callback of documents failed")
         return
     if inspect.isawaitable(result):
@@ -127,5 +127,5 @@ def _tell(store: Store, callback: Callable[..., object] | None, *facts: Any) -> 
 async def _awaited(result: Awaitable[object]) -> None:
     try:
         await result
-    except Exception:  # noqa: BLE001  likewise
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001  as above; nobody cancels a task that is to finish
         _log.exception("a callback of documents failed")

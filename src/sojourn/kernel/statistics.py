@@ -164,8 +164,8 @@ class _Harmless:
 
 @contextmanager
 def _reported(when: str) -> Generator[None]:
-    """Log what an observer raises: an application's code may raise anything, and others wait for this batch."""
+    """Log what an observer raises."""
     try:
         yield
-    except Exception:  # noqa: BLE001  see above
+    except Exception:  # noqa: BLE001  whatever the application raises: the others of this batch get their answers
         _log.exception("an observer failed %s a batch", when)
