@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sojourn.documents import Document, Documents
     from sojourn.errors import (
         ApplicationError,
+        BranchedError,
         CallTimeoutError,
         CapabilityError,
         ClosedError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         IncompatibleError,
         InvalidError,
         KeysChangedError,
+        LeafMovedError,
         LeaseHeldError,
         LeaseLostError,
         LimitError,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         MethodRefusedError,
         MigrationFailedError,
         MissingExtraError,
+        NotResumableError,
         OriginRefusedError,
         OverloadedError,
         RateLimitedError,
@@ -45,8 +48,12 @@ if TYPE_CHECKING:
         SessionInvalidError,
         SessionRevokedError,
         SessionUnknownError,
+        SnapshotSettledError,
+        SnapshotUnknownError,
         SojournError,
+        StateLostError,
         TransformInvalidError,
+        TurnAbortedError,
         UnavailableError,
         UnloadFailedError,
         VisitorUnknownError,
@@ -54,11 +61,13 @@ if TYPE_CHECKING:
     from sojourn.functions import ActionCtx, Functions, MutationCtx, QueryCtx, run_session_functions
     from sojourn.opening import open
     from sojourn.sessions import SessionId, Sessions
+    from sojourn.snapshots import SnapshotInput, Snapshots
     from sojourn.visits import Visits
 
 __all__ = [
     "ActionCtx",
     "ApplicationError",
+    "BranchedError",
     "CallTimeoutError",
     "CapabilityError",
     "ClosedError",
@@ -77,6 +86,7 @@ __all__ = [
     "IncompatibleError",
     "InvalidError",
     "KeysChangedError",
+    "LeafMovedError",
     "LeaseHeldError",
     "LeaseLostError",
     "LimitError",
@@ -86,6 +96,7 @@ __all__ = [
     "MigrationFailedError",
     "MissingExtraError",
     "MutationCtx",
+    "NotResumableError",
     "OriginRefusedError",
     "OverloadedError",
     "QueryCtx",
@@ -100,8 +111,14 @@ __all__ = [
     "SessionRevokedError",
     "SessionUnknownError",
     "Sessions",
+    "SnapshotInput",
+    "SnapshotSettledError",
+    "SnapshotUnknownError",
+    "Snapshots",
     "SojournError",
+    "StateLostError",
     "TransformInvalidError",
+    "TurnAbortedError",
     "UnavailableError",
     "UnloadFailedError",
     "VisitorUnknownError",
@@ -120,6 +137,8 @@ _HOMES = {
     "QueryCtx": "sojourn.functions",
     "SessionId": "sojourn.sessions",
     "Sessions": "sojourn.sessions",
+    "SnapshotInput": "sojourn.snapshots",
+    "Snapshots": "sojourn.snapshots",
     "Visits": "sojourn.visits",
     "open": "sojourn.opening",
     "run_session_functions": "sojourn.functions",

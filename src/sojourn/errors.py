@@ -3,7 +3,9 @@
     SojournError
     ├─ ConflictError            a guard failed, nothing was written; read again
     │  ├─ LeaseHeldError        somebody else holds the lease; wait, or ask for it
-    │  └─ LeaseLostError        the lease ended or was taken; acquire it anew
+    │  ├─ LeaseLostError        the lease ended or was taken; acquire it anew
+    │  ├─ LeafMovedError        the newest leaf is not the one expected
+    │  └─ TurnAbortedError      the turn was stopped by `abort`
     ├─ CommitUnknownError       perhaps written; repeat the same transaction id only
     │  └─ CallTimeoutError      a call took longer than it may; perhaps written
     ├─ UnavailableError         the store was not reached, nothing was written; wait and repeat
@@ -27,6 +29,10 @@
     │  ├─ KeysChangedError      a change of several documents added or dropped one
     │  ├─ MigrationFailedError  a migration step raised, or returned nothing
     │  ├─ ImportFailedError     what brings old data in raised
+    │  ├─ SnapshotUnknownError  there is no such snapshot, or branch
+    │  ├─ SnapshotSettledError  a snapshot may not be changed in this way any more
+    │  ├─ NotResumableError     a turn goes on from completed snapshots only
+    │  ├─ BranchedError         the session has more than one leaf, which was to be refused
     │  ├─ LoadInProgressError   the document is being loaded here already
     │  ├─ LoadCancelledError    the document was unloaded while it was being loaded
     │  ├─ FunctionUnknownError  no function of this name and kind may be called
@@ -39,6 +45,7 @@
     ├─ ResultInvalidError       a function returned what it does not declare; its writes are undone
     ├─ CapabilityError          this engine cannot do that
     ├─ CorruptError             stored bytes cannot be understood; never retried
+    │  └─ StateLostError        a snapshot's state cannot be put together any more
     └─ MissingExtraError        an optional dependency is not installed
 
 There are four kinds of failure (conflict, unknown outcome, unavailable, refused), and each class says
@@ -55,6 +62,7 @@ from typing import ClassVar, Literal
 
 __all__ = [
     "ApplicationError",
+    "BranchedError",
     "CallTimeoutError",
     "CapabilityError",
     "ClosedError",
@@ -70,6 +78,7 @@ __all__ = [
     "IncompatibleError",
     "InvalidError",
     "KeysChangedError",
+    "LeafMovedError",
     "LeaseHeldError",
     "LeaseLostError",
     "LimitError",
@@ -78,6 +87,7 @@ __all__ = [
     "MethodRefusedError",
     "MigrationFailedError",
     "MissingExtraError",
+    "NotResumableError",
     "OriginRefusedError",
     "OverloadedError",
     "RateLimitedError",
@@ -90,8 +100,12 @@ __all__ = [
     "SessionInvalidError",
     "SessionRevokedError",
     "SessionUnknownError",
+    "SnapshotSettledError",
+    "SnapshotUnknownError",
     "SojournError",
+    "StateLostError",
     "TransformInvalidError",
+    "TurnAbortedError",
     "UnavailableError",
     "UnloadFailedError",
     "VisitorUnknownError",
@@ -162,6 +176,27 @@ class LeaseLostError(ConflictError):
     ) -> None:
         super().__init__(message, guard=guard, found=found, now=now)
         self.unsaved = unsaved
+
+
+class LeafMovedError(ConflictError):
+    """The session's newest leaf is not the one that was expected; nothing was written.
+
+    `expected` and `newest` are the ids of the two, "" where it is none.
+    """
+
+    code: ClassVar[str] = "leaf_moved"
+
+    def __init__(self, message: str, *, expected: str, newest: str) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.newest = newest
+
+
+class TurnAbortedError(ConflictError):
+    """The turn was stopped by `abort`, here or elsewhere; its snapshot says aborted, and what it had is not stored."""
+
+    code: ClassVar[str] = "turn_aborted"
+    retry: ClassVar[Retry] = Retry.NEVER
 
 
 class CommitUnknownError(SojournError):
@@ -351,6 +386,41 @@ class LoadCancelledError(RefusedError):
     code: ClassVar[str] = "load_cancelled"
 
 
+class SnapshotUnknownError(RefusedError):
+    """There is no such snapshot, or no branch of this name; nothing was written."""
+
+    code: ClassVar[str] = "snapshot_unknown"
+
+
+class SnapshotSettledError(RefusedError):
+    """A snapshot may not be changed like this; nothing was written.
+
+    Its id, session, parent and terminal status stand, and so does its state once another snapshot builds on it.
+    """
+
+    code: ClassVar[str] = "snapshot_settled"
+
+
+class NotResumableError(RefusedError):
+    """A turn goes on from a completed snapshot only, and this one is not; nothing was written. `status` is its own."""
+
+    code: ClassVar[str] = "not_resumable"
+
+    def __init__(self, message: str, *, status: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BranchedError(RefusedError):
+    """The session has more than one leaf, and that was to be refused; name a snapshot. `leaves` is how many."""
+
+    code: ClassVar[str] = "branched"
+
+    def __init__(self, message: str, *, leaves: int) -> None:
+        super().__init__(message)
+        self.leaves = leaves
+
+
 class FunctionUnknownError(RefusedError):
     """No function of this name and kind may be called by this caller; an internal one is no different from none."""
 
@@ -430,6 +500,21 @@ class CorruptError(SojournError):
     """Stored bytes cannot be understood: damaged, or written by something else."""
 
     code: ClassVar[str] = "corrupt"
+
+
+class StateLostError(CorruptError):
+    """A snapshot's state cannot be put together: something it is made of is missing or damaged.
+
+    `snapshot_id` names it. `readable` is the id of the nearest ancestor whose state can still be read, None when there
+    is none.
+    """
+
+    code: ClassVar[str] = "state_lost"
+
+    def __init__(self, message: str, *, snapshot_id: str, readable: str | None) -> None:
+        super().__init__(message)
+        self.snapshot_id = snapshot_id
+        self.readable = readable
 
 
 class MissingExtraError(SojournError, ImportError):

@@ -249,6 +249,51 @@ MESSAGE_ID_CHARS: Final = 64
 MESSAGE_KEEP: Final = timedelta(hours=24)
 """How long a message's id is remembered, so that it is not taken twice."""
 
+SNAPSHOT_SESSION_BYTES: Final = 256
+"""Bytes of the id of a session of snapshots in UTF-8. With its tenant it is a partition."""
+
+SNAPSHOT_TENANT_BYTES: Final = 100
+"""Bytes of the name of a tenant in UTF-8. Room for any user id."""
+
+SNAPSHOT_ID_BYTES: Final = 900
+"""Bytes of the id of a snapshot in UTF-8. An id that is made here quotes the id of its session."""
+
+SNAPSHOT_NAME_BYTES: Final = 100
+"""Bytes of the name of a branch in UTF-8."""
+
+SNAPSHOT_STATE_BYTES: Final = 12_000_000
+"""Bytes of a snapshot's state as JSON. Whole, with what must be known of it, it still is one chunked value."""
+
+SNAPSHOT_LEASE: Final = timedelta(seconds=30)
+"""How long a turn that says nothing more is waited for. As for any lease."""
+
+SNAPSHOT_STALE: Final = timedelta(seconds=60)
+"""Age of `heartbeat_at` from which a pending snapshot that no turn made has expired. What its runtimes agree on."""
+
+SNAPSHOT_WAIT: Final = timedelta(minutes=10)
+"""How long a turn waits behind others when it is to queue, and nothing else is said. Longer than a model answers."""
+
+SNAPSHOT_FORKS: Final = 32
+"""Forks on the way to a state that a branch's first snapshot names. Further ones cost one more trip each so many."""
+
+SNAPSHOT_SLACK_BYTES: Final = 4_096
+"""Bytes that the differences behind a state may outweigh it by, beside its double, before it is stored whole."""
+
+SNAPSHOT_RECORD_BYTES: Final = 128
+"""Bytes that reading one more record is taken to cost, so that many tiny differences do not make a long way."""
+
+SNAPSHOT_CACHE_BYTES: Final = 67_108_864
+"""Bytes of states that one process keeps, so that it reads only what it has not seen."""
+
+SNAPSHOT_CACHE_SESSIONS: Final = 10_000
+"""Sessions of which one process remembers on which branch their newest leaf is."""
+
+SNAPSHOT_PARTS_DEPTH: Final = 4
+"""Levels of objects within a state that are compared by name. What lies deeper is stored anew when it changes."""
+
+SNAPSHOT_STEP: Final = 200
+"""Snapshots that one commit of a prune or a deletion takes away."""
+
 # == For now
 
 BATCH_TRANSACTIONS: Final = 512

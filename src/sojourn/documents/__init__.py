@@ -3,8 +3,9 @@
 from sojourn.documents.document import Document
 from sojourn.documents.documents import Documents
 from sojourn.documents.migration import MigrationStep
-from sojourn.documents.model import Cause, Difference, EndReason, Info, Message, Version
+from sojourn.documents.model import Cause, EndReason, Info, Message, Version
 from sojourn.kernel import LeaseInfo, Listing, Page
+from sojourn.kernel.difference import Difference
 
 __all__ = [
     "Cause",

@@ -14,10 +14,9 @@ import msgspec
 
 from sojourn import limits
 from sojourn.documents import stored
-from sojourn.documents.difference import differences
 from sojourn.documents.erasure import erase
 from sojourn.documents.layout import NAMES, Place, Spaces
-from sojourn.documents.model import Cause, Difference, Info, Version
+from sojourn.documents.model import Cause, Info, Version
 from sojourn.documents.stored import Entry, Envelope, Facts
 from sojourn.errors import CorruptError, DocumentUnknownError
 from sojourn.kernel import (
@@ -38,6 +37,7 @@ from sojourn.kernel import (
 )
 from sojourn.kernel.clock import moment
 from sojourn.kernel.codec import CHUNKED
+from sojourn.kernel.difference import Difference, differences
 from sojourn.kernel.lease import ending
 from sojourn.kernel.listing import checked_limit, span_listing
 

@@ -34,7 +34,6 @@ from sojourn.documents.mailbox import Mailbox
 from sojourn.documents.migration import Chain, MigrationStep
 from sojourn.documents.model import (
     Cause,
-    Difference,
     EndReason,
     Info,
     Message,
@@ -48,6 +47,7 @@ from sojourn.documents.reading import read
 from sojourn.documents.schema import Schema
 from sojourn.errors import InvalidError
 from sojourn.kernel import Attempt, LeaseInfo, Leases, Listing, Store
+from sojourn.kernel.difference import Difference
 from sojourn.kernel.turns import Turns
 
 __all__ = ["Documents"]

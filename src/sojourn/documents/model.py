@@ -17,7 +17,6 @@ from sojourn.errors import ClosedError, DocumentNotLoadedError, InvalidError, Li
 
 __all__ = [
     "Cause",
-    "Difference",
     "EndReason",
     "Info",
     "Message",
@@ -89,17 +88,6 @@ class Version(msgspec.Struct, frozen=True):
     cause: Cause
     holder: str
     bytes: int
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """One place at which two revisions differ, as a JSON pointer.
-
-    `old` or `new` is UNSET where there is nothing at that place.
-    """
-
-    path: str
-    old: Any = msgspec.UNSET
-    new: Any = msgspec.UNSET
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast, get_args
 
 import msgspec
 
@@ -124,7 +124,7 @@ def codec(kind: type[T]) -> Codec[T]:
 @lru_cache(maxsize=1_024)
 def _made(kind: Any) -> Codec[Any]:  # noqa: ANN401  a cache forgets which type it was asked for
     pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and inspect.isclass(kind) and issubclass(kind, pydantic.BaseModel):
+    if pydantic is not None and _holds(kind, pydantic.BaseModel):
         adapter: Any = pydantic.TypeAdapter(kind)
         # A field of another type would be stored after a warning only, and could not be read any more.
         dump = partial(adapter.dump_json, warnings="error")
@@ -135,6 +135,13 @@ def _made(kind: Any) -> Codec[Any]:  # noqa: ANN401  a cache forgets which type 
         raise InvalidError("type", f"values of {kind!r} cannot be stored: {error}") from error
     encode = msgspec.json.Encoder(enc_hook=_plain).encode
     return Codec(encode, partial(msgspec.to_builtins, enc_hook=_opaque), decoder.decode)
+
+
+def _holds(kind: Any, model: type) -> bool:  # noqa: ANN401  whatever can be a type
+    """Say whether it is a model, or a list, a union or the like of models."""
+    if inspect.isclass(kind):
+        return issubclass(kind, model)
+    return any(_holds(inner, model) for inner in get_args(kind))
 
 
 def check_plain(name: str, value: object, depth: int) -> None:

@@ -124,8 +124,8 @@ class Lease:
 
     `granted` is the outcome of the commit that took it, with what was read in it. `lost` and `requested` say what
     happened to it, `endangered` that it was not renewed when it should have been: the time to save. Whoever has no
-    task that waits for these sets `tell`, which is called at each of them. A holder that sends a transaction with
-    `ending` sets `is_ending` before, and takes it back if that failed.
+    task that waits for these sets `tell`, which is called at each of them; whoever says itself that it was lost unsets
+    `warns`. A holder that sends a transaction with `ending` sets `is_ending` before, and takes it back if that failed.
     """
 
     def __init__(self, leases: Leases, key: Key, granted: Committed, ttl: timedelta, started: float) -> None:
@@ -138,6 +138,7 @@ class Lease:
         self.requested = Notice()
         self.endangered = Notice()
         self.is_ending = False
+        self.warns = True
         self.tell: Callable[[], None] | None = None
         self.between = ttl.total_seconds() / limits.LEASE_RENEWALS
         self.safe_until = started + ttl.total_seconds()
@@ -204,6 +205,11 @@ class Lease:
         """Renew the lease no more, because a transaction with `ending` has released it."""
         await self._leases.keeper.stop(self)
 
+    def let_go(self) -> None:
+        """Renew the lease no more, as `stop_keeping`, for who cannot wait: a renewal on its way finds nothing."""
+        self.lost.set()
+        self._leases.keeper.drop(self)
+
     def keep_on(self) -> None:
         """Take back `is_ending`, because that transaction failed, and look at what happened meanwhile."""
         self.is_ending = False
@@ -231,7 +237,8 @@ class Lease:
         """Note that the lease is lost. The keeper does this."""
         self._leases.keeper.drop(self)
         if not self.lost.is_set():
-            _log.warning("the lease %s with token %d is lost", shown(self.key), self.token)
+            level = logging.WARNING if self.warns else logging.DEBUG
+            _log.log(level, "the lease %s with token %d is lost", shown(self.key), self.token)
             self._happened(self.lost)
 
     def _happened(self, notice: Notice) -> None:

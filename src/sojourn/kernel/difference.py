@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from itertools import zip_longest
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
+import msgspec
 from msgspec import UNSET
 
-from sojourn.documents.model import Difference
+__all__ = ["Difference", "differences"]
 
-__all__ = ["differences"]
+
+class Difference(msgspec.Struct, frozen=True):
+    """One place at which two pieces of data differ, as a JSON pointer.
+
+    `old` or `new` is UNSET where there is nothing at that place.
+    """
+
+    path: str
+    old: Any = UNSET
+    new: Any = UNSET
+
 
 _Pair: TypeAlias = tuple[str, object, object]
 """A place, as a JSON pointer, and what is there on either side; UNSET: nothing."""

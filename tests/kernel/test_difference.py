@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from sojourn.documents.difference import differences
-from sojourn.documents.model import Difference
+from sojourn.kernel.difference import Difference, differences
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, 0.5]) | st.text("a/~0-", max_size=2),
