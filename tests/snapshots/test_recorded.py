@@ -121,7 +121,7 @@ def messages_in(state: State) -> tuple[bytes, ...]:
     assert isinstance(state.root, dict)
     found = state.root["messages"]
     assert isinstance(found, Items)
-    return found.texts
+    return tuple(found)
 
 
 def test_a_state_that_was_taken_shares_what_did_not_change_as_well() -> None:

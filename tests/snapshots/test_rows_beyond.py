@@ -12,7 +12,7 @@ from sojourn.snapshots import NO_LEAF, Difference, Snapshot, SnapshotInput, Snap
 from tests.capabilities import needs
 from tests.documents.conftest import HastyClock, until
 from tests.snapshots.conftest import add, chain, history, info_of, message, newest, noise, records, said, state_of
-from tests.snapshots.elsewhere import Start, elsewhere, saying
+from tests.snapshots.elsewhere import Start, becoming, elsewhere, saying
 
 __all__ = ["elsewhere"]
 
@@ -122,6 +122,25 @@ async def test_saves_in_a_transaction_are_all_made_or_none(snapshots: Snapshots[
     if store.describe().cross_partition:
         assert await newest(snapshots) == "a"
         assert await newest(snapshots, "another") == "b"
+
+
+async def test_saves_in_a_transaction_see_each_other(snapshots: Snapshots[Any], store: Store) -> None:
+    """Proves it of a parent and its child, of a snapshot that is saved twice, and of what is read between."""
+    seen: list[Any] = []
+
+    async def work(tx: Attempt) -> None:
+        await snapshots.save_snapshot("a", saying("a", status="pending"), tx=tx)
+        await snapshots.save_snapshot("b", saying("b", parent_id="a"), tx=tx)
+        found = await snapshots.get_snapshot(session_id="chat", tx=tx)
+        seen.append(found and found.snapshot_id)
+        await snapshots.save_snapshot("a", becoming("completed"), tx=tx)
+
+    with needs(store, "cross_partition"):
+        await store.run(work)
+        assert seen == ["b"]
+        assert await history(snapshots) == ["b", "a"]
+        assert (await info_of(snapshots, "a")).status is Status.COMPLETED
+        assert await state_of(snapshots, "a") == {"messages": ["a"]}
 
 
 async def test_what_is_read_in_a_transaction_holds_when_it_commits(

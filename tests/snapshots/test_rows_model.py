@@ -1,4 +1,4 @@
-"""Random saves, compared with a dictionary: the same ids, the same refusals, the same states, the same newest leaf.
+"""Random saves and deletions, compared with a dictionary: the same ids, the same refusals, the same states, the same newest leaf.
 
 Two processes take turns, so that what one has kept in memory is what the other has changed meanwhile.
 """
@@ -52,9 +52,11 @@ def drawn(random: Random, number: int) -> Step:
     return Step(random.choice(IDS), given, number if random.random() < 0.3 else None)
 
 
-async def outcome(store: SessionStore[Any], step: Step) -> object:
-    """Save, and return the id, or how it was refused."""
+async def outcome(store: DictStore | Snapshots[Any], step: Step | str) -> object:
+    """Take the step, and return the id, or whether there was something to delete, or how it was refused."""
     try:
+        if isinstance(step, str):
+            return await store.delete(step)
         return await store.save_snapshot(step.snapshot_id, step.mutator)
     except RefusedError as error:
         return type(error)
@@ -88,13 +90,13 @@ def _given(snapshot: Snapshot[Any] | None) -> dict[str, Any] | None:
 
 @pytest.mark.row("S-4.2.3", "S-4.3.16", "S-5.4", "S-5.15")
 @pytest.mark.parametrize("seed", range(8))
-async def test_random_saves_do_what_a_dictionary_does(store: Store, clock: HastyClock, seed: int) -> None:
+async def test_random_saves_and_deletions_do_what_a_dictionary_does(store: Store, clock: HastyClock, seed: int) -> None:
     random, canon = Random(seed), DictStore(Data())  # noqa: S311  it must be repeatable, not secret
     async with Store(Wire(store.engine), clock=clock) as beside:
         pair: list[Snapshots[Any]] = [Snapshots(store), Snapshots(beside)]
         refused = 0
         for number in range(STEPS):
-            step = drawn(random, number)
+            step = drawn(random, number) if random.random() < 0.9 else random.choice(IDS)
             expected = await outcome(canon, step)
             assert await outcome(random.choice(pair), step) == expected, (number, step)
             refused += isinstance(expected, type)

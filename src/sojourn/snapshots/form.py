@@ -48,7 +48,7 @@ class Form:
             raise InvalidError(self.name, error.problem) from error
         except CorruptError as error:
             raise InvalidError(self.name, f"it is not of the state's type: {error.__cause__}") from error
-        return list(cast("Items", State.of(text).root).texts)
+        return cast("Items", State.of(text).root)[:]
 
     def load(self, texts: list[bytes]) -> list[Any]:
         """Return the items of their texts."""

@@ -13,8 +13,9 @@ A change is stored as JSON itself:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Final, NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -25,22 +26,55 @@ from sojourn.errors import CorruptError
 __all__ = ["Items", "Part", "State"]
 
 
-class Items(NamedTuple):
-    """A list: the text of each item, and the bytes of the items together."""
+class Items:
+    """A list: the text of each item, and `size`, the bytes of the items together. It never changes.
 
-    texts: tuple[bytes, ...]
-    size: int
+    Lists that were made from one another by `plus` keep their items once: each shows the first `count` of what is
+    `shared`, in which nobody else writes. So a list costs what is added to it, however long it is.
+    """
 
-    @classmethod
-    def of(cls, texts: Iterable[bytes]) -> Items:
-        """Return the list of these items."""
-        every = tuple(texts)
-        return cls(every, sum(map(len, every)))
+    __slots__ = ("count", "shared", "size")
+
+    def __init__(self, texts: Iterable[bytes] = ()) -> None:
+        self.shared = list(texts)
+        self.count = len(self.shared)
+        self.size = sum(map(len, self.shared))
 
     def plus(self, texts: Iterable[bytes]) -> Items:
         """Return the list with these items behind its own, which are not looked at."""
-        more = tuple(texts)
-        return Items(self.texts + more, self.size + sum(map(len, more)))
+        more = list(texts)
+        longer = Items.__new__(Items)
+        # Somebody else may have gone on from here in another way; only then the items are copied.
+        longer.shared = self.shared if len(self.shared) == self.count else self.shared[: self.count]
+        longer.shared += more
+        longer.count = self.count + len(more)
+        longer.size = self.size + sum(map(len, more))
+        return longer
+
+    def common(self, other: Items) -> int:
+        """Return how many items both begin with."""
+        high = min(self.count, other.count)
+        if self.shared is other.shared:
+            return high
+        return _alike(self.shared[:high], other.shared[:high])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, places: slice) -> list[bytes]:
+        start, stop, step = places.indices(self.count)
+        return self.shared[start:stop:step]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return islice(self.shared, self.count)
+
+    def __eq__(self, other: object) -> bool:
+        return self[:] == other[:] if isinstance(other, Items) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as for a list
+
+    def __repr__(self) -> str:
+        return f"Items({self[:]})"
 
 
 Part: TypeAlias = "dict[str, Part] | Items | bytes"
@@ -167,7 +201,7 @@ def _taken_apart(text: bytes) -> Part:
 def _split(text: Raw, depth: int) -> Part:
     first = bytes(memoryview(text)[:1])
     if first == b"[":
-        return Items.of(map(bytes, _ITEMS.decode(text)))
+        return Items(map(bytes, _ITEMS.decode(text)))
     if first == b"{" and depth:
         return {name: _split(inner, depth - 1) for name, inner in _NAMES.decode(text).items()}
     return bytes(text)
@@ -191,9 +225,9 @@ def _write(part: Part, pieces: list[bytes]) -> None:
         pieces.append(part)
     elif isinstance(part, Items):
         pieces.append(b"[")
-        if part.texts:
-            inside = [b","] * (2 * len(part.texts) - 1)
-            inside[::2] = part.texts
+        if len(part):
+            inside = [b","] * (2 * len(part) - 1)
+            inside[::2] = part[:]
             pieces += inside
         pieces.append(b"]")
     else:
@@ -208,7 +242,7 @@ def _size(part: Part) -> int:
     if isinstance(part, bytes):
         return len(part)
     if isinstance(part, Items):
-        return 2 + part.size + max(0, len(part.texts) - 1)
+        return 2 + part.size + max(0, len(part) - 1)
     inside = sum(len(_name(name)) + 1 + _size(inner) for name, inner in part.items())
     return 2 + inside + max(0, len(part) - 1)
 
@@ -223,7 +257,7 @@ def _difference(old: Part, new: Part) -> _Change | None:
     if isinstance(old, dict) and isinstance(new, dict):
         return _difference_by_name(old, new)
     if isinstance(old, Items) and isinstance(new, Items):
-        return _splice(old.texts, new.texts)
+        return _splice(old, new)
     return None if old == new else _Value(Raw(_text(new)))
 
 
@@ -236,14 +270,15 @@ def _difference_by_name(old: dict[str, Part], new: dict[str, Part]) -> _Of | Non
     return _Of(names) if names else None
 
 
-def _splice(old: tuple[bytes, ...], new: tuple[bytes, ...]) -> _Splice | None:
-    start = _alike(old, new)
-    end = _alike(old[start:][::-1], new[start:][::-1])
-    gone, items = len(old) - start - end, new[start : len(new) - end]
+def _splice(old: Items, new: Items) -> _Splice | None:
+    start = old.common(new)
+    before, after = old[start:], new[start:]
+    end = _alike(before[::-1], after[::-1])
+    gone, items = len(before) - end, after[: len(after) - end]
     return _Splice(start, gone, list(map(Raw, items))) if gone or items else None
 
 
-def _alike(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> int:
+def _alike(one: list[bytes], other: list[bytes]) -> int:
     """Return how many items both begin with, by halves: comparing many at once is what is fast."""
     low, high = 0, min(len(one), len(other))
     if one[:high] == other[:high]:
@@ -265,7 +300,7 @@ class _List:
     """A list that is being changed."""
 
     def __init__(self, items: Items) -> None:
-        self.texts = list(items.texts)
+        self.texts = items[:]
         self.size = items.size
 
     def splice(self, change: _Splice) -> None:
@@ -285,6 +320,8 @@ def _applied(part: _Opened, change: _Change, depth: int) -> _Opened:
     if isinstance(change, _Value):
         return _split(change.value, depth)
     if isinstance(change, _Splice):
+        if isinstance(part, Items) and change.at == len(part) and not change.gone:
+            return part.plus(map(bytes, change.items))
         items = _List(part) if isinstance(part, Items) else part
         if not isinstance(items, _List):
             raise CorruptError("a change of a state is one of a list, where no list is")
@@ -307,7 +344,7 @@ def _applied(part: _Opened, change: _Change, depth: int) -> _Opened:
 
 def _closed(part: _Opened) -> Part:
     if isinstance(part, _List):
-        return Items(tuple(part.texts), part.size)
+        return Items(part.texts)
     if isinstance(part, _Names):
         return {name: _closed(inner) for name, inner in part.items()}
     return part

@@ -26,7 +26,7 @@ __all__ = ["Draft", "RecordedList"]
 
 S = TypeVar("S")
 
-_NONE: Final = Items((), 0)
+_NONE: Final = Items()
 
 
 class RecordedList(MutableSequence[Any]):
@@ -322,22 +322,22 @@ class _Texts:
         self._new: list[bytes] = []
 
     def __len__(self) -> int:
-        return len(self._old.texts) + len(self._new)
+        return len(self._old) + len(self._new)
 
     def many(self, start: int, stop: int) -> list[bytes]:
-        count = len(self._old.texts)
-        return [*self._old.texts[start:stop], *self._new[max(0, start - count) : max(0, stop - count)]]
+        count = len(self._old)
+        return [*self._old[start:stop], *self._new[max(0, start - count) : max(0, stop - count)]]
 
     def replace(self, start: int, stop: int, texts: list[bytes]) -> None:
-        count = len(self._old.texts)
+        count = len(self._old)
         if start < count:
-            self._new[:0] = self._old.texts
+            self._new[:0] = self._old
             self._old, count = _NONE, 0
         self._new[start - count : stop - count] = texts
         self.is_changed = True
 
     def items(self) -> Items:
-        return self._old.plus(self._new)
+        return self._old.plus(self._new) if self._new else self._old
 
 
 class _Live:
