@@ -7,10 +7,10 @@ export UV_PYTHON_DOWNLOADS ?= never
 # --frozen: exactly what the lock file says. --locked: the same, and an error when pyproject.toml has moved on.
 DEV := $(UV) run --python $(PYTHON) --all-extras
 
-.PHONY: help run test check fix pages client simulate planted race kill holders soak bench mutants lock fresh
+.PHONY: help run test test-upstream check fix pages client simulate planted race kill holders soak bench mutants lock fresh
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: PORT = 8000
 run: | $(UV) ## serve the example, a small shop, on PORT=8000
@@ -22,6 +22,10 @@ test: | $(UV) ## run every test
 	@$(DEV) --frozen --no-dev --group test python -m tests.browser.chromium
 	@$(DEV) --frozen --no-dev --group test python -m tests.servers
 	@$(DEV) --frozen --no-dev --group test pytest -q -n auto --dist worksteal
+
+# In an environment of its own, because the suites bring plugins of pytest that are none of our business.
+test-upstream: | $(UV) ## fetch the suites that others publish for their stores, and run them on our adapters
+	@$(DEV) --frozen --isolated --group upstream python -m tools.upstream $(NAMES)
 
 check: | $(UV) ## format, lint, types, import contracts, generated pages, browser client
 	@$(DEV) --locked ruff format --check --quiet

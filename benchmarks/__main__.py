@@ -20,13 +20,17 @@ from benchmarks import (
     footprint,
     hand_over,
     held,
+    histories,
     mutations,
+    peers,
     postgres,
     redis,
     resolve,
     round_trips,
     slow_disk,
     slow_servers,
+    snapshots,
+    turn_trips,
     visits,
     waits,
     watch,
@@ -52,15 +56,19 @@ ROWS: dict[str, Callable[[Pace], Awaitable[Row]]] = {
     "cleanup": cleanup.measure,
     "documents": documents.measure,
     "held": held.measure,
+    "snapshots": snapshots.measure,
+    "histories": histories.measure,
+    "peers": peers.measure,
     # From here on servers are shared, and run until the end: nothing else is to be measured beside them.
     "round-trips": round_trips.measure,
+    "turn-trips": turn_trips.measure,
     "hand-over": hand_over.measure,
     "watch": watch.measure,
     "cluster": cluster.measure,
 }
 
 FULL = Pace(seconds=1.0, rounds=5, sessions=10_000)
-QUICK = Pace(seconds=0.05, rounds=1, sessions=100)
+QUICK = Pace(seconds=0.05, rounds=1, sessions=100, fetches=False)
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "performance.md"
 
 

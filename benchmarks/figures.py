@@ -10,11 +10,15 @@ __all__ = ["Figure", "Pace", "Row", "count"]
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How long to measure: seconds of one round, rounds, and sessions where those are counted instead."""
+    """How long to measure: seconds of one round, rounds, and sessions where those are counted instead.
+
+    `fetches` says whether what nothing else needs is fetched for the moment, such as what others have made.
+    """
 
     seconds: float
     rounds: int
     sessions: int
+    fetches: bool = True
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +48,9 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     def verdict(self) -> str:
         """Say whether promise and aim are met, and by how much they are missed."""
         if self.promise is None:
-            return ""
+            if self.aim is None:
+                return ""
+            return "the aim is met" if self.keeps(self.aim) else f"the aim missed by {self._distance(self.aim)}"
         if not self.keeps(self.promise):
             return f"**missed by {self._distance(self.promise)}**"
         if self.aim is None or self.keeps(self.aim):

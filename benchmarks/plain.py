@@ -32,6 +32,9 @@ class _Connection(Protocol):
     def execute(self, statement: str, bindings: tuple[object, ...] = (), /) -> Any:  # noqa: ANN401  a cursor
         """Run a statement."""
 
+    def close(self) -> None:
+        """Let go of the file."""
+
 
 def open_stdlib(path: Path) -> _Connection:
     """Connect by the interpreter's own module."""

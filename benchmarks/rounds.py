@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-__all__ = ["Sample", "alternated", "by_tasks", "for_each", "processor_us", "rates", "ratios", "wait_ms"]
+__all__ = ["Sample", "alternated", "by_tasks", "for_each", "in_turn", "processor_us", "rates", "ratios", "wait_ms"]
 
 K = TypeVar("K")
 
@@ -54,6 +54,20 @@ async def by_tasks(tasks: int, seconds: float, keys: Sequence[K], write: Callabl
         for number in range(tasks):
             group.create_task(task(keys[number::tasks]))
     return Sample(len(waits), clock() - start, tuple(waits), time.process_time() - worked)
+
+
+async def in_turn(things: Iterable[K], do: Callable[[K], Awaitable[object]]) -> Sample:
+    """Do it once for each of them, one after another, and note how long each one took."""
+    waits: list[float] = []
+    clock = time.perf_counter
+    worked = time.process_time()
+    before = start = clock()
+    for thing in things:
+        await do(thing)
+        after = clock()
+        waits.append(after - before)
+        before = after
+    return Sample(len(waits), before - start, tuple(waits), time.process_time() - worked)
 
 
 async def for_each(things: Iterable[K], do: Callable[[K], Awaitable[object]], tasks: int) -> None:

@@ -1,4 +1,4 @@
-"""A small shop: a basket for each session, shelves that all visitors share, a stock room. `make run` serves it.
+"""A small shop: a basket for each session, shelves and a stock room for all, an assistant. `make run` serves it.
 
 Each handler gets the id of the caller's session and works as if it were alone. Cookies, parallel requests, lost answers
 and killed servers are sojourn's business. What the browser gets is in `pages`.
@@ -13,6 +13,7 @@ from typing import get_args
 import msgspec
 
 import sojourn
+from examples.shop.assistant import Assistant, Conversation
 from examples.shop.model import FULL, PRODUCTS, Basket, Place, Product, Rack, Shelf
 from sojourn import ActionCtx, ApplicationError, Functions, MutationCtx, QueryCtx, SessionId, Sessions, Visits
 from sojourn.documents import Documents
@@ -26,6 +27,7 @@ visits = Visits(store)  # who is here, and what they did: the page has one tag f
 baskets = functions.collection("baskets", Basket, by=SessionId)  # one for each session: it lives and ends with it
 shelves = functions.collection("shelves", Shelf, by=str)  # one for each product, shared by all sessions
 racks = Documents(store, "racks", schema=Rack, template=FULL)  # the stock room: each rack is a document
+clerk = Assistant(store)  # a conversation with each session: each turn is a snapshot
 
 
 class View(msgspec.Struct, frozen=True):
@@ -157,6 +159,39 @@ async def move(ctx: MutationCtx, _: SessionId, *, sku: str, source: Place, targe
 
     await racks.transact([source, target], carry, tx=ctx.tx)
     return await ctx.run_query(stock)
+
+
+@functions.query
+async def conversation(_: QueryCtx, session_id: SessionId, *, at: str | None = None) -> Conversation:
+    """Show the conversation up to a turn, or to the newest."""
+    return await clerk.show(session_id, at)
+
+
+@functions.action
+async def ask(
+    ctx: ActionCtx, session_id: SessionId, *, question: str, after: str | None = None, beside: bool = False
+) -> str:
+    """Ask the assistant, and return the id of the turn: the answer is made in the background."""
+    basket = (await ctx.run_query(view)).basket
+    return await clerk.ask(session_id, question, basket, after=after, beside=beside)
+
+
+@functions.action
+async def ask_again(ctx: ActionCtx, session_id: SessionId, *, turn: str) -> str:
+    """Have the question of a turn answered once more, beside it; the first answer stays."""
+    return await clerk.ask_again(session_id, turn, (await ctx.run_query(view)).basket)
+
+
+@functions.action
+async def stop(_: ActionCtx, session_id: SessionId, *, turn: str) -> None:
+    """Stop an answer, whichever server it is made by and whichever window asked for it."""
+    await clerk.stop(session_id, turn)
+
+
+@functions.action
+async def forget_conversation(_: ActionCtx, session_id: SessionId) -> None:
+    """Erase the conversation with all its branches."""
+    await clerk.snapshots.delete_session(session_id)
 
 
 @functions.action

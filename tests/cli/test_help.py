@@ -18,7 +18,8 @@ RUNNABLE = [
     *("visits active", "visits show", "visits cleanup", "visits export", "visits erase"),
     *("documents list", "documents show", "documents history", "documents diff"),
     *("documents rollback", "documents revoke", "documents erase", "documents export"),
-    *("drain", "sweep", "doctor"),
+    *("drain", "snapshots sessions", "snapshots tree", "snapshots show"),
+    *("snapshots diff", "snapshots prune", "snapshots delete", "sweep", "doctor"),
 ]
 
 
@@ -32,7 +33,13 @@ def find(path: str) -> App:
 
 def test_the_commands_are_those_promised() -> None:
     """Proves that nothing was added or lost without this test, and with it the page, being told."""
-    groups = {"": "serve", "sessions": "sessions list", "visits": "visits active", "documents": "documents list"}
+    groups = {
+        "": "serve",
+        "sessions": "sessions list",
+        "visits": "visits active",
+        "documents": "documents list",
+        "snapshots": "snapshots sessions",
+    }
     expected = list(RUNNABLE)
     for group, first in groups.items():
         expected.insert(expected.index(first), group)
@@ -79,7 +86,7 @@ def test_what_prints_data_prints_json() -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", ["", "sessions", "visits", "documents"])
+@pytest.mark.parametrize("arguments", ["", "sessions", "visits", "documents", "snapshots"])
 def test_a_group_alone_shows_its_help(run: Run, arguments: str) -> None:
     """Proves that whoever does not know what to type is shown what there is."""
     ran = run(*arguments.split())

@@ -1,4 +1,4 @@
-"""Random saves and deletions, compared with a dictionary: the same ids, the same refusals, the same states, the same newest leaf.
+"""Random saves and deletions, compared with a dictionary: the same refusals, states, histories and newest leaves.
 
 Two processes take turns, so that what one has kept in memory is what the other has changed meanwhile.
 """
@@ -72,6 +72,16 @@ async def shown(store: SessionStore[Any]) -> dict[str, Any]:
     return found
 
 
+def walked(known: dict[str, Any], session: str) -> list[str]:
+    """The ids from the newest leaf of a session to where its parent is not there."""
+    found: list[str] = []
+    row = known[session]
+    while row is not None and row["session_id"] == session:
+        found.append(row["snapshot_id"])
+        row = known.get(row["parent_id"])
+    return found
+
+
 async def agree(snapshots: Snapshots[Any], session: str, newest: dict[str, Any] | None) -> None:
     """Check that the tree of a session, what is known of it as a whole, and its newest leaf say the same."""
     tree, info = await snapshots.tree(session), await snapshots.get_session(session)
@@ -106,4 +116,5 @@ async def test_random_saves_and_deletions_do_what_a_dictionary_does(store: Store
                     assert await shown(each) == known, number
                     for session in SESSIONS:
                         await agree(each, session, known[session])
+                        assert [info.snapshot_id async for info in each.history(session)] == walked(known, session)
         assert 0 < refused < STEPS

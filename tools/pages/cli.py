@@ -15,8 +15,9 @@ from cyclopts import App
 from rich.console import Console
 
 from sojourn import wire
-from sojourn.cli import doctor, document_rows, failures, sessions, sweeping
+from sojourn.cli import doctor, document_rows, failures, sessions, snapshot_rows, sweeping
 from sojourn.cli.program import program
+from sojourn.snapshots import Pruned
 
 __all__ = ["DOCUMENTS", "commands", "help_text", "render"]
 
@@ -38,6 +39,12 @@ DOCUMENTS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "documents revoke": document_rows.Revoked,
     "documents erase": document_rows.Erased,
     "drain": document_rows.Drained,
+    "snapshots sessions": snapshot_rows.Listed,
+    "snapshots tree": snapshot_rows.Drawn,
+    "snapshots show": snapshot_rows.Shown,
+    "snapshots diff": snapshot_rows.Compared,
+    "snapshots prune": Pruned,
+    "snapshots delete": snapshot_rows.Deleted,
     "sweep": sweeping.Sums,
     "doctor": doctor.Diagnosis,
 }
@@ -58,6 +65,8 @@ look after a store of them while a server uses it, or without one.
   (new ones may come). Times are ISO 8601 in UTC.
 - Documents are shown as they are stored, by name and key; the command line knows no schema, and changes no value but by
   a rollback.
+- The states of snapshots are shown as they are stored too. A pending snapshot whose worker is gone is stored as expired
+  by whoever finds it, and be it a command that looks.
 - No command ever prints a token. Where an id is expected a token may be given: only the public id in it is used.
 - No command prints a browser's own id, by which it acts for a visitor. It may be given where a visitor's is expected.
 - What ends a session here deletes its state and its records of collections: the store knows which spaces those are.
@@ -81,6 +90,7 @@ NAMES: Final[Mapping[object, str]] = {
     type(None): "null",
     msgspec.Raw: "any JSON",
     object: "any JSON",
+    Any: "any JSON",
 }
 
 

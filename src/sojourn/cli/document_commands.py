@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 from cyclopts import App, Parameter
 
 from sojourn import limits
-from sojourn.cli.options import ID, JsonOption, StoreOption, YesOption
+from sojourn.cli.options import ID, AfterOption, JsonOption, LimitOption, StoreOption, YesOption
 
 __all__ = ["add_document_commands"]
 
@@ -18,10 +18,6 @@ NameArgument: TypeAlias = Annotated[str, Parameter(name="NAME", help="Name of th
 KeyArgument: TypeAlias = Annotated[str, Parameter(name="KEY", help="Key of the document."), ID]
 PartitionOption: TypeAlias = Annotated[
     str | None, Parameter(name="--partition", help="Where the document is kept, if not under its key.")
-]
-LimitOption: TypeAlias = Annotated[int, Parameter(name="--limit", help=f"How many at most, up to {limits.PAGE_MAX}.")]
-AfterOption: TypeAlias = Annotated[
-    str | None, Parameter(name="--after", help="Go on behind a page, by what stands below it.")
 ]
 
 

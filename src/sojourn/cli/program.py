@@ -5,6 +5,8 @@ Those modules are imported when their command runs, so that `--help` answers at 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Final, TypeAlias
 
 from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
@@ -12,6 +14,7 @@ from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentEr
 from sojourn import limits
 from sojourn.cli.document_commands import add_document_commands
 from sojourn.cli.options import ID, JsonOption, StoreOption
+from sojourn.cli.snapshot_commands import add_snapshot_commands
 from sojourn.errors import InvalidError
 
 __all__ = ["program", "run"]
@@ -19,7 +22,8 @@ __all__ = ["program", "run"]
 VisitorArgument: TypeAlias = Annotated[str, Parameter(name="ID", help="Id of the visitor."), ID]
 
 _HELP: Final = """\
-Serve sessions and visits, and look after a store of them and of documents.
+Serve sessions and visits, and look after a store of them, of documents and of
+snapshots.
 
 Commands that ask for a store take it from --store or from the environment
 variable SOJOURN_STORE.
@@ -30,7 +34,10 @@ For example:
     sojourn sessions list --store sqlite:///app.db
     sojourn visits active --store sqlite:///app.db
     sojourn documents list --store sqlite:///app.db
+    sojourn snapshots sessions --store sqlite:///app.db
 """
+
+_WANTED: Final[Mapping[type | None, str]] = {float: "number", timedelta: "time such as 12h or 30d"}
 
 
 def program() -> App:
@@ -58,6 +65,7 @@ def program() -> App:
     visits.command(export)
     visits.command(erase)
     add_document_commands(app)
+    add_snapshot_commands(app)
     app.command(sweep)
     app.command(doctor)
     return app
@@ -89,8 +97,7 @@ def _misunderstood(error: CycloptsError) -> InvalidError:
         case MissingArgumentError():
             return InvalidError(name, "it is missing; see --help")
         case CoercionError(token=token, target_type=kind) if token is not None:
-            number = "number" if kind is float else "whole number"
-            return InvalidError(name, f"{token.value[:32]!r} is not a {number}")
+            return InvalidError(name, f"{token.value[:32]!r} is not a {_WANTED.get(kind, 'whole number')}")
         case UnusedCliTokensError(unused_tokens=unused) if unused:
             return InvalidError(name, f"{unused[0]!r} is not expected here; see --help")
         case _:

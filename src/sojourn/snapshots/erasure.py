@@ -6,7 +6,6 @@ finds the mark, finishes the deletion before it begins anew, and nobody takes an
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -18,6 +17,7 @@ from sojourn.kernel import (
     Delete,
     DeleteSpan,
     Reads,
+    Record,
     RevisionIs,
     Span,
     Store,
@@ -27,7 +27,7 @@ from sojourn.kernel import (
 from sojourn.snapshots import stored
 from sojourn.snapshots.layout import LEASES, Place, index
 
-__all__ = ["erase", "forget"]
+__all__ = ["erase", "forget", "noted"]
 
 
 async def erase(store: Store, place: Place) -> bool:
@@ -37,56 +37,36 @@ async def erase(store: Store, place: Place) -> bool:
         UnavailableError: the store could not be reached; some may have been deleted.
         CommitUnknownError: an answer was lost; some may have been deleted.
     """
-    if not await store.run(lambda tx: _mark(tx, place)):
-        return False
-    (mark,) = (await store.read(Reads((place.head,)))).records.keys
-    if mark is None or not stored.head(mark).erasing:
-        return True  # somebody else has finished it
-    held = RevisionIs(place.head, mark.revision)
-    await _forget_all(store, place, held)
-    for span in place.all:
-        is_left = True
-        while is_left:
-            step = Transaction(ids.new(), (held,), (DeleteSpan(span, limits.SNAPSHOT_STEP),))
-            outcome = await store.submit(step)
-            if isinstance(outcome, Conflict):
-                return True
-            is_left = outcome.remaining
-    await store.submit(Transaction(ids.new(), (held,), (Delete(place.head),)))
-    return True
+    existed = await store.run(lambda tx: _mark(tx, place))
+    while (held := await _marked(store, place)) is not None:
+        await _take(store, place, held)
+    return existed
 
 
-async def forget(store: Store, place: Place, snapshot_ids: Sequence[str], held: RevisionIs | None = None) -> None:
-    """Forget in which session these snapshots are, whose ids were not made here, where it is this one.
-
-    `held` says that this is still to be done: it is looked at after what is to be deleted has been read.
+async def noted(store: Store, place: Place, snapshot_ids: Sequence[str]) -> tuple[Record, ...]:
+    """Return what says of these snapshots, whose ids were not made here, that they are in this session.
 
     Raises:
-        UnavailableError: the store could not be reached; some may have been forgotten.
+        UnavailableError: the store could not be reached.
     """
     keys = tuple(index(place.tenant, snapshot_id) for snapshot_id in snapshot_ids)
-    records = (await store.read(Reads(keys))).records.keys
-    if held is not None:
-        (mark,) = (await store.read(Reads((held.key,)))).records.keys
-        if mark is None or mark.revision != held.revision:
-            return
-    ours = [record for record in records if record is not None and record.value.decode() == place.session]
-    steps = [[record] for record in ours]
-    if store.describe().cross_partition:
-        steps = [ours[start : start + limits.SNAPSHOT_STEP] for start in range(0, len(ours), limits.SNAPSHOT_STEP)]
-    # Whoever saves one of these ids anew writes its record anew, so a step that is late takes nothing away.
-    await asyncio.gather(
-        *(
-            store.submit(
-                Transaction(
-                    ids.new(),
-                    tuple(RevisionIs(record.key, record.revision) for record in step),
-                    tuple(Delete(record.key) for record in step),
-                )
-            )
-            for step in steps
-        )
-    )
+    records = (await store.read(Reads(keys))).records.keys if keys else ()
+    return tuple(record for record in records if record is not None and record.value.decode() == place.session)
+
+
+async def forget(store: Store, entries: Sequence[Record]) -> None:
+    """Delete these of `noted`, which were read before that was decided.
+
+    Whoever saves a snapshot of such an id anew writes its entry anew, so nobody who is late takes that away.
+
+    Raises:
+        UnavailableError: the store could not be reached; some may have been deleted.
+    """
+    at_once = limits.SNAPSHOT_STEP if store.describe().cross_partition else 1
+    for start in range(0, len(entries), at_once):
+        step = entries[start : start + at_once]
+        guards = tuple(RevisionIs(entry.key, entry.revision) for entry in step)
+        await store.submit(Transaction(ids.new(), guards, tuple(Delete(entry.key) for entry in step)))
 
 
 async def _mark(tx: Attempt, place: Place) -> bool:
@@ -96,18 +76,45 @@ async def _mark(tx: Attempt, place: Place) -> bool:
         return False
     head = stored.head(record)
     if not head.erasing:
-        tx.write(DeleteSpan(Span(LEASES, place.partition), limits.DELETE_SPAN_RECORDS))
+        tx.write(DeleteSpan(Span(LEASES, place.partition)))
         tx.put(place.head, stored.encode(msgspec.structs.replace(head, newest=None, erasing=True)))
-    return True
+    return head.erasing or head.newest is not None
+
+
+async def _marked(store: Store, place: Place) -> RevisionIs | None:
+    """Return the mark as what every step goes by; None: it is gone, the deletion is done."""
+    (mark,) = (await store.read(Reads((place.head,)))).records.keys
+    return RevisionIs(mark.key, mark.revision) if mark is not None and stored.head(mark).erasing else None
+
+
+async def _take(store: Store, place: Place, held: RevisionIs) -> None:
+    """Delete everything step by step, as long as the mark stands."""
+    await _forget_all(store, place, held)
+    for span in place.all:
+        is_left = True
+        while is_left:
+            step = Transaction(ids.new(), (held,), (DeleteSpan(span, limits.SNAPSHOT_STEP),))
+            outcome = await store.submit(step)
+            if isinstance(outcome, Conflict):
+                return
+            is_left = outcome.remaining
+    await store.submit(Transaction(ids.new(), (held,), (Delete(held.key),)))
 
 
 async def _forget_all(store: Store, place: Place, held: RevisionIs) -> None:
     span = msgspec.structs.replace(place.locals, limit=limits.SNAPSHOT_STEP)
-    page: list[str] = []
+    waiting: list[str] = []
+
+    async def step() -> bool:
+        entries = await noted(store, place, waiting)
+        waiting.clear()
+        if await _marked(store, place) != held:
+            return False  # some entries may be those of a session that has begun anew
+        await forget(store, entries)
+        return True
+
     async for record in store.scan(span):
-        page.append(record.key.item)
-        if len(page) == limits.SNAPSHOT_STEP:
-            await forget(store, place, page, held)
-            page = []
-    if page:
-        await forget(store, place, page, held)
+        waiting.append(record.key.item)
+        if len(waiting) == limits.SNAPSHOT_STEP and not await step():
+            return
+    await step()

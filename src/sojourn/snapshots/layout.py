@@ -35,7 +35,7 @@ import msgspec
 from sojourn import limits
 from sojourn.kernel import Key, Span
 
-__all__ = ["At", "Place", "at_of", "heads", "index", "mint", "minted"]
+__all__ = ["At", "Place", "at_of", "heads", "index", "lengthened", "mint", "minted", "shortened"]
 
 ROWS: Final = "snapshot"
 STATES: Final = "snapshot.state"
@@ -49,6 +49,7 @@ _HEADS: Final = "snapshot.head"
 _UNDER: Final = "\x01"
 
 _MINTED: Final = re.compile(r"(?P<session>[^/]+)\.(?P<branch>[0-9a-f]{1,8})-(?P<number>[0-9a-f]{1,12})-[0-9a-f]{12}")
+_NUMBER: Final = re.compile(r"[0-9a-f]{12}")
 
 
 class At(NamedTuple):
@@ -166,7 +167,22 @@ def index(tenant: str, snapshot_id: str) -> Key:
 
 def mint(session: str, at: At) -> str:
     """Return a new id of the snapshot at this place; it names the place, and nobody can guess it."""
-    return f"{quote(session, safe='')}.{at.branch:x}-{at.number:x}-{secrets.token_hex(6)}"
+    return _named(session, at, secrets.token_hex(6))
+
+
+def shortened(snapshot_id: str, session: str, at: At) -> str | int:
+    """Return what of an id has to be stored at its place: the random number of one that was made here, else all."""
+    number = snapshot_id[-12:]
+    return int(number, 16) if snapshot_id == _named(session, at, number) and _NUMBER.fullmatch(number) else snapshot_id
+
+
+def lengthened(short: str | int, session: str, at: At) -> str:
+    """Return the id that `shortened` made shorter."""
+    return short if isinstance(short, str) else _named(session, at, f"{short:012x}")
+
+
+def _named(session: str, at: At, number: str) -> str:
+    return f"{quote(session, safe='')}.{at.branch:x}-{at.number:x}-{number}"
 
 
 def minted(snapshot_id: str) -> tuple[str, At] | None:

@@ -3,7 +3,8 @@
 Two rules of the face are stated here, once.
 
 **The newest leaf.** A leaf is a snapshot that no other snapshot of its session names as its parent. The newest of
-them is the one with the latest `created_at`, as an instant; of equal ones, the one that was stored last.
+them is the one with the latest `created_at`, as an instant; of equal ones, the one that was stored last. Taking a
+snapshot from the middle of a branch makes no leaf of the one before it: the branch goes on behind the gap.
 
 **Timestamps.** `created_at` is what the caller gives, else the engine's time at the first save, and never moves.
 `updated_at` and `heartbeat_at` are what the caller gives, and nothing else is added; of a snapshot that a turn made
@@ -258,7 +259,10 @@ def instant_of(name: str, given: datetime | str | None) -> int | None:
         raise InvalidError(name, f"a datetime, or text in ISO 8601, is asked for, not a {type(given).__name__}")
     if found.tzinfo is None:
         raise InvalidError(name, f"{given!r} has no time zone")
-    since = found - _EPOCH
+    try:
+        since = found.astimezone(UTC) - _EPOCH
+    except OverflowError as error:
+        raise InvalidError(name, f"{given!r} is beyond the years 1 to 9999 in UTC") from error
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 

@@ -91,12 +91,8 @@ class Saving(Generic[S]):
         if snapshot_id is None:
             return None
         if place is None:
-            found = await self._reader.find(snapshot_id, states=True)
-        else:
-            found = await self._reader.find_in(place, snapshot_id, states=True)
-        if found is not None:
-            tx.assume({found.record.key: found.record}, found.now)
-        return found
+            return await self._reader.find(snapshot_id, tx=tx)
+        return await self._reader.find_in(place, snapshot_id, tx=tx)
 
     async def _wanted(self, found: Found | None, mutator: Mutator[S]) -> Wanted | None:
         current = None if found is None else await self._reader.snapshot(found)

@@ -2,62 +2,37 @@
 
 First each snapshot that stays and stands behind one that goes gets its state stored whole: from then on nothing that
 stays depends on anything that goes. Then those that go are deleted in bounded steps, children before their parents, so
-that at any moment what is there can be read. Both hold only as long as no snapshot has been added since the plan was
-made; then it is made anew.
+that at any moment what is there can be read. Turns may go on meanwhile. Only when somebody goes on from a snapshot that
+is to go, or takes others away, the rest is planned anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import msgspec
 
 from sojourn import limits
-from sojourn.errors import ConflictError, InvalidError, SnapshotUnknownError
-from sojourn.kernel import Attempt, Delete, DeleteSpan, Reads, Record, Span
+from sojourn.errors import ConflictError
+from sojourn.kernel import Attempt, DeleteSpan, Key, Reads, Record, chunks
 from sojourn.snapshots import stored
-from sojourn.snapshots.erasure import forget
-from sojourn.snapshots.layout import STATES, At, Place, at_of, minted
+from sojourn.snapshots.erasure import forget, noted
+from sojourn.snapshots.forest import Forest, Node, Rules
+from sojourn.snapshots.layout import Place, at_of, index, minted
 from sojourn.snapshots.model import Pruned, Status
-from sojourn.snapshots.mutating import busy_error
 from sojourn.snapshots.reading import Found, Reader, Shelf, read_head
-from sojourn.snapshots.stored import Head, Name, Newest, Row, Tip
+from sojourn.snapshots.saving import scan_all
+from sojourn.snapshots.stored import Head, Name, Newest, Tip
 
 __all__ = ["Pruner"]
 
 S = TypeVar("S")
 
 
-class _Node(msgspec.Struct):
-    """A snapshot in the tree of its session. `found` is there for pending ones: who is at work on it."""
-
-    at: At
-    record: Record
-    row: Row
-    parent: _Node | None = None
-    children: list[_Node] = []
-    found: Found | None = None
-
-    @property
-    def is_live(self) -> bool:
-        """Say whether it is pending, and has not expired."""
-        return self.found is not None and self.found.status is Status.PENDING
-
-
-class _Forest(msgspec.Struct, frozen=True):
-    """The tree of a session as it was read: by id, in the order of their numbers."""
-
-    nodes: dict[str, _Node]
-    head: Head
-    names: dict[str, Name]
-    branches: dict[str, str]
-    now: int
-
-
 class _OutdatedError(Exception):
-    """A snapshot was added since the plan was made."""
+    """The plan does not hold any more."""
 
 
 class Pruner(Generic[S]):
@@ -78,176 +53,210 @@ class Pruner(Generic[S]):
         dry_run: bool,
     ) -> Pruned:
         """Take away what all the given rules name; see `Snapshots.prune`."""
-        rules = _rules(keep, older_than, status)
+        rules = Rules.of(keep, older_than, status)
         if not dry_run:
-            return await self._take(lambda forest: _named(forest, rules))
+            return await self._take(lambda forest: forest.named(rules))
         forest = await self._forest()
-        return _pruned(forest, _named(forest, rules))
+        doomed = forest.named(rules)
+        return Pruned(len(doomed), len(forest) - len(doomed), sum(node.row.stored for node in doomed))
 
     async def delete(self, snapshot_ids: Collection[str]) -> int:
         """Take these snapshots away; return how many of them there were.
 
         Raises:
-            LeaseHeldError: a turn is at work on one of them, or goes on from it; nothing was written.
+            LeaseHeldError: a turn is at work on one of them, or goes on from it; none was deleted.
         """
-        return (await self._take(lambda forest: _wanted(forest, snapshot_ids))).removed
+        return (await self._take(lambda forest: forest.wanted(snapshot_ids))).removed
 
-    async def _take(self, choose: Callable[[_Forest], list[_Node]]) -> Pruned:
-        """Take away what `choose` names, and what it names once more when snapshots are added meanwhile."""
+    async def _take(self, choose: Callable[[Forest], list[Node]]) -> Pruned:
+        """Take away what `choose` names, and what it names anew whenever that does not hold any more."""
         removed = freed = 0
         for _ in range(limits.RUN_ATTEMPTS):
             forest = await self._forest()
             doomed = choose(forest)
+            gone: set[str] = set()
             try:
-                for node in _frontier(forest, doomed):
-                    await self._store.run(lambda tx, node=node: self._put_whole(tx, forest, node))
-                # Children before their parents: what is left can be read at any moment.
-                doomed.sort(key=lambda node: node.at.number, reverse=True)
-                gone = {node.row.id for node in doomed}
+                for node in forest.frontier(doomed):
+                    await self._put_whole(forest, node)
                 for start in range(0, len(doomed), limits.SNAPSHOT_STEP):
                     step = doomed[start : start + limits.SNAPSHOT_STEP]
-                    await self._store.run(lambda tx, step=step: self._remove(tx, forest, step, gone))
+                    await self._remove(forest, step, gone)
+                    gone |= {node.id for node in step}
                     removed += len(step)
                     freed += sum(node.row.stored for node in step)
-                    foreign = [node.row.id for node in step if minted(node.row.id) is None]
-                    await forget(self._store, self._place, foreign)
             except _OutdatedError:
                 continue
-            return Pruned(removed, len(forest.nodes) - len(doomed), freed)
-        raise ConflictError(f"snapshots were added to the session {self._place.session!r} again and again; call it anew")
+            return Pruned(removed, len(forest) - len(doomed), freed)
+        raise ConflictError(f"the session {self._place.session!r} was changed again and again; call it anew")
 
-    async def _forest(self) -> _Forest:
-        """Read the session as it is: its head first, so that whatever is added later is noticed."""
+    async def _forest(self) -> Forest:
+        """Read the session as it is: its head first, so that whatever changes later is noticed."""
         answer = await self._store.read(Reads((self._place.head,)))
         head = read_head(answer.records.keys[0])
-        nodes: dict[str, _Node] = {}
-        by_place: dict[At, _Node] = {}
+        if head.newest is None:
+            return Forest(head, answer.now, (), ())
         records = [record async for record in self._store.scan(self._place.rows())]
-        for record in sorted(records, key=lambda record: at_of(record.key).number):
-            node = _Node(at_of(record.key), record, stored.row(record), children=[])
-            if node.row.status is Status.PENDING:
-                node.found = await self._reader.at(self._place, node.at)
-            nodes[node.row.id] = by_place[node.at] = node
-        for node in nodes.values():
-            node.parent = None if node.row.parent is None else nodes.get(node.row.parent)
-            if node.parent is not None:
-                node.parent.children.append(node)
-        names = {record.key.item: stored.name(record) async for record in self._store.scan(self._place.names)}
-        tips = {record.key.item: stored.tip(record).id async for record in self._store.scan(self._place.branches)}
-        branches = {
-            text: name.id if name.branch is None else tips.get(f"{name.branch:08x}", name.id)
-            for text, name in names.items()
-        }
-        return _Forest(nodes, head, names, branches, answer.now)
+        nodes = [await self._node(record) for record in sorted(records, key=lambda record: at_of(record.key).number)]
+        names = [stored.name(record) async for record in self._store.scan(self._place.names)]
+        return Forest(head, answer.now, nodes, names)
 
-    async def _put_whole(self, tx: Attempt, forest: _Forest, node: _Node) -> None:
-        """Store a state whole, under the same stamp: it is the same state, and those behind it build on it as before."""
-        head = await self._head(tx, forest)
-        record = await tx.get(node.record.key)
-        if record is None or record.revision != node.record.revision:
-            raise _OutdatedError
+    async def _node(self, record: Record) -> Node:
+        row = stored.row(record)
+        found = await self._reader.at(self._place, at_of(record.key)) if row.status is Status.PENDING else None
+        return Node(record, row, found)
+
+    async def _put_whole(self, forest: Forest, node: Node) -> None:
+        """Store a state whole under its stamp: it is the same state, so those behind it build on it as before."""
         row = msgspec.structs.replace(node.row, above=None)
-        if node.row.stamp:
-            entry = await self._reader.entry(Found(self._place, node.at, node.record, node.row, None, forest.now))
-            if entry is not None:
+        state = None
+        if row.stamp and row.base != node.at:
+            found = Found(self._place, node.at, node.record, row, None, 0)
+            entry = await self._reader.entry(found)
+            state = None if entry is None else entry.state
+        if state is None and row == node.row:
+            return
+
+        async def work(tx: Attempt) -> None:
+            head_record, (standing,) = await self._standing(tx, forest, [node])
+            put = row
+            if row.ttl:
+                put = msgspec.structs.replace(put, token=row.token or standing.revision)
+            if state is not None:
                 replaces = await tx.get(self._place.state(node.at))
-                whole, size, writes = stored.put_state(
-                    self._place, node.at, entry.state, None, node.row.stamp, replaces=replaces
-                )
+                whole, size, writes = stored.put_state(self._place, node.at, state, None, row.stamp, replaces=replaces)
                 tx.write(*writes)
-                row = msgspec.structs.replace(row, stored=size, way=whole.way, base=whole.base)
-        tx.write(stored.put_row(self._place, node.at, row))
-        if node.row.parent is not None and minted(node.row.parent) is None:
-            tx.put(self._place.orphan(node.row.parent), b"")
-        self._put_head(tx, head, stored=head.stored + row.stored - node.row.stored)
+                put = msgspec.structs.replace(put, stored=size, way=whole.way, base=whole.base)
+            tx.write(stored.put_row(self._place, node.at, put))
+            head = stored.head(head_record)
+            self._put_head(tx, head_record, msgspec.structs.replace(head, stored=head.stored + put.stored - row.stored))
 
-    async def _remove(self, tx: Attempt, forest: _Forest, step: Sequence[_Node], gone: Collection[str]) -> None:
-        """Delete some of those that go, and declare the leaves that this makes."""
-        head = await self._head(tx, forest)
-        leaves = head.leaves
-        for node in step:
-            await self._delete(tx, node)
-            tip = await tx.get(self._place.branch(node.at.branch))
-            if tip is None or stored.tip(tip).id != node.row.id:
-                continue
-            leaves -= 1
-            tx.delete(self._place.branch(node.at.branch))
-        for node in _bared(step, gone):
-            tip = await tx.get(self._place.branch(node.at.branch))
-            if tip is None:
-                leaves += 1
-                tx.put(
-                    self._place.branch(node.at.branch),
-                    stored.encode(Tip(node.at.number, node.row.created, node.row.id)),
-                )
-        self._rename(tx, forest, gone)
-        self._put_head(
-            tx,
-            head,
-            snapshots=head.snapshots - len(step),
-            leaves=leaves,
-            stored=head.stored - sum(node.row.stored for node in step),
-            newest=_newest(forest, gone) if head.newest is not None and head.newest.id in gone else head.newest,
-        )
+        await self._store.run(work)
 
-    async def _delete(self, tx: Attempt, node: _Node) -> None:
-        tx.delete(node.record.key)
-        if node.row.stamp:
-            item = node.at.item
-            if node.row.stored > limits.CHUNK_BYTES:
-                tx.write(DeleteSpan(Span(STATES, self._place.partition, item + "\x01", item + "\x02")))
-            tx.write(Delete(self._place.state(node.at)))
-        if minted(node.row.id) is None:
-            tx.delete(self._place.local(node.row.id))
+    async def _remove(self, forest: Forest, step: Sequence[Node], before: Collection[str]) -> None:
+        """Delete some of those that go, when those `before` have gone, and say which leaves that makes."""
+        foreign = [node.id for node in step if minted(node.id) is None]
+        is_one = self._store.describe().cross_partition
+        entries = () if is_one else await noted(self._store, self._place, foreign)
 
-    def _rename(self, tx: Attempt, forest: _Forest, gone: Collection[str]) -> None:
-        """Have the names of branches that lose their last snapshot stand for the nearest one that stays."""
-        for text, last in forest.branches.items():
-            if last not in gone and forest.names[text].id not in gone:
-                continue
-            node = forest.nodes.get(last)
-            while node is not None and node.row.id in gone:
-                node = node.parent
-            if node is None:
-                tx.delete(self._place.name(text))
-            else:
-                is_leaf = all(child.row.id in gone for child in node.children)
-                name = Name(node.at.branch if is_leaf else None, node.at, node.row.id)
-                tx.put(self._place.name(text), stored.encode(name))
+        async def work(tx: Attempt) -> None:
+            keys = [index(self._place.tenant, snapshot_id) for snapshot_id in foreign] if is_one else []
+            head_record, _ = await self._standing(tx, forest, step, before, keys)
+            for key in keys:
+                entry = await tx.get(key)
+                if entry is not None and entry.value.decode() == self._place.session:
+                    tx.delete(key)
+            gone = {*before, *(node.id for node in step)}
+            for node in step:
+                self._delete(tx, forest, node, gone)
+            head = stored.head(head_record)
+            head = msgspec.structs.replace(
+                head,
+                snapshots=head.snapshots - len(step),
+                stored=head.stored - sum(node.row.stored for node in step),
+            )
+            head = await self._with_leaves(tx, forest, head, step, before, gone)
+            await self._rename(tx, forest, before, gone)
+            self._put_head(tx, head_record, head)
 
-    async def _head(self, tx: Attempt, forest: _Forest) -> Head:
-        """Return what is known of the session, if nothing has been added to it since the plan was made."""
-        head = read_head(await tx.get(self._place.head))
-        if head.number != forest.head.number or head.erasing:
+        await self._store.run(work)
+        await forget(self._store, entries)
+
+    async def _standing(
+        self,
+        tx: Attempt,
+        forest: Forest,
+        nodes: Sequence[Node],
+        before: Collection[str] = (),
+        keys: Iterable[Key] = (),
+    ) -> tuple[Record, list[Record]]:
+        """Return the record of the session and those of these snapshots, if they are as they were planned with.
+
+        Others may have been added meanwhile, but behind none of these, and nobody else may have taken any away.
+        """
+        rows = [node.record.key for node in nodes]
+        tips = {node.at.branch: self._place.branch(node.at.branch) for node in nodes}
+        await tx.fetch((self._place.head, *rows, *tips.values(), *keys))
+        record = await tx.get(self._place.head)
+        if record is None:
             raise _OutdatedError
-        return head
+        head, planned = stored.head(record), forest.head
+        is_whole = head.number - head.snapshots == planned.number - planned.snapshots + len(before)
+        if head.erasing or not is_whole or head.branches != planned.branches:
+            raise _OutdatedError
+        standing = [await tx.get(key) for key in rows]
+        for node, found in zip(nodes, standing, strict=True):
+            if found is None or found.revision != node.record.revision:
+                raise _OutdatedError
+            if forest.tip(node.at.branch, before) is node:
+                tip = await tx.get(tips[node.at.branch])
+                if tip is None or stored.tip(tip).number != node.at.number:
+                    raise _OutdatedError
+        return record, [found for found in standing if found is not None]
 
-    def _put_head(self, tx: Attempt, head: Head, **changes: Any) -> None:  # noqa: ANN401  fields of a head
-        head = msgspec.structs.replace(head, **changes)
-        if head.snapshots == 0:
-            head = msgspec.structs.replace(head, newest=None)
-        tx.write(msgspec.structs.replace(_touchless(self._place, head)))
+    def _delete(self, tx: Attempt, forest: Forest, node: Node, gone: Collection[str]) -> None:
+        """Delete a snapshot, and what says where it is; those that name it as their parent are marked as orphans."""
+        tx.delete(node.record.key)
+        state = self._place.state(node.at)
+        if node.row.stored > limits.CHUNK_BYTES // 2:  # compressed it may be one record, and then there are no pieces
+            tx.write(DeleteSpan(chunks.span(state)))
+        tx.delete(state)
+        if minted(node.id) is None:
+            tx.delete(self._place.local(node.id))
+            if forest.is_named(node.id, gone):
+                tx.put(self._place.orphan(node.id), b"")
+        parent = node.row.parent
+        if parent is not None and minted(parent) is None and not forest.is_named(parent, gone):
+            tx.delete(self._place.orphan(parent))
+
+    async def _with_leaves(
+        self,
+        tx: Attempt,
+        forest: Forest,
+        head: Head,
+        step: Sequence[Node],
+        before: Collection[str],
+        gone: Collection[str],
+    ) -> Head:
+        """Write which leaves there are once these are gone, and return the head of the session that counts them."""
+        nodes = (*step, *(node.parent for node in step if node.parent is not None))
+        made: list[Node] = []
+        leaves = head.leaves
+        for branch in {node.at.branch for node in nodes}:
+            old, new = forest.tip(branch, before), forest.tip(branch, gone)
+            if old is new:
+                continue
+            leaves += (new is not None) - (old is not None)
+            if new is None:
+                tx.delete(self._place.branch(branch))
+            else:
+                made.append(new)
+                tx.put(self._place.branch(branch), stored.encode(Tip(new.at.number, new.row.created, new.id)))
+        newest = head.newest
+        if newest is not None and newest.id in gone:
+            tips = stored.leaves(await scan_all(tx, self._place.branches))
+            newest = max(tips, key=lambda tip: tip.order, default=None)
+        elif newest is not None:
+            newest = max([newest, *(_leaf(node) for node in made)], key=lambda leaf: leaf.order)
+        return msgspec.structs.replace(head, leaves=leaves, newest=newest)
+
+    async def _rename(self, tx: Attempt, forest: Forest, before: Collection[str], gone: Collection[str]) -> None:
+        """Have the names of branches that lose their last snapshot stand for the nearest one that stays."""
+        for record in await scan_all(tx, self._place.names):
+            name = stored.name(record)
+            tip = None if name.branch is None else forest.tip(name.branch, before)
+            if name.id not in gone and (tip is None or tip.id not in gone):
+                continue
+            last = forest.last(name, gone)
+            if last is None:
+                tx.delete(record.key)
+                continue
+            branch = last.at.branch if forest.tip(last.at.branch, gone) is last else None
+            tx.put(record.key, stored.encode(Name(branch, last.at, last.id)))
+
+    def _put_head(self, tx: Attempt, standing: Record, head: Head) -> None:
+        """Write what is known of the session now. Its rank stays: nobody was at work there."""
+        tx.put(self._place.head, stored.encode(head), rank=standing.rank)
 
 
-def _touchless(place: Place, head: Head) -> Any:  # noqa: ANN401
-    raise NotImplementedError
-
-
-def _rules(
-    keep: int | None, older_than: timedelta | None, status: Collection[Status] | None
-) -> tuple[int | None, timedelta | None, frozenset[Status] | None]:
-    if keep is None and older_than is None and status is None:
-        raise InvalidError("keep", "a prune needs a rule: keep, older_than or status")
-    if keep is not None and keep < 1:
-        raise InvalidError("keep", "the newest leaf always stays, so it is at least 1")
-    if older_than is not None and older_than < timedelta(0):
-        raise InvalidError("older_than", "it is not negative")
-    if status is None:
-        return keep, older_than, None
-    try:
-        named = frozenset(Status(one) for one in status)
-    except ValueError as error:
-        raise InvalidError("status", f"{error}") from error
-    if not named:
-        raise InvalidError("status", "it names no status")
-    return keep, older_than, named
+def _leaf(node: Node) -> Newest:
+    return Newest(node.row.created, node.at.number, node.at.branch, node.id)

@@ -14,6 +14,7 @@ from sojourn import limits
 from sojourn.errors import BranchedError, CorruptError, StateLostError
 from sojourn.kernel import (
     Absent,
+    Attempt,
     Conflict,
     Guard,
     Key,
@@ -132,7 +133,7 @@ class Reader(Generic[S]):
         self._store = shelf.store
         self._tenant = tenant
 
-    async def place_of(self, snapshot_id: str) -> tuple[Place, At | None] | None:
+    async def place_of(self, snapshot_id: str, tx: Attempt | None = None) -> tuple[Place, At | None] | None:
         """Return in which session a snapshot of this id would be, and where if that is known; None: nobody has it.
 
         Raises:
@@ -141,33 +142,37 @@ class Reader(Generic[S]):
         known = minted(snapshot_id)
         if known is not None:
             return Place(self._tenant, known[0]), known[1]
-        (record,) = (await self._store.read(Reads((index(self._tenant, snapshot_id),)))).records.keys
+        # What this finds is verified where it leads to, so it need not be guarded where that cannot be.
+        guarded = tx if self._store.describe().cross_partition else None
+        record = await self._get(index(self._tenant, snapshot_id), guarded)
         return None if record is None else (Place(self._tenant, record.value.decode()), None)
 
-    async def find(self, snapshot_id: str, *, states: bool = False) -> Found | None:
+    async def find(self, snapshot_id: str, *, states: bool = False, tx: Attempt | None = None) -> Found | None:
         """Return the snapshot of this id, None when there is none.
 
         Raises:
             UnavailableError: the store could not be reached.
             CorruptError: its record is damaged.
         """
-        known = await self.place_of(snapshot_id)
-        return None if known is None else await self.find_in(known[0], snapshot_id, at=known[1], states=states)
+        known = await self.place_of(snapshot_id, tx)
+        return None if known is None else await self.find_in(known[0], snapshot_id, states=states, tx=tx)
 
     async def find_in(
-        self, place: Place, snapshot_id: str, *, at: At | None = None, states: bool = False
+        self, place: Place, snapshot_id: str, *, states: bool = False, tx: Attempt | None = None
     ) -> Found | None:
         """Return the snapshot of this id in a session, None when there is none. `states`: read its state with it.
+
+        In an attempt the commit will hold only if that is still so.
 
         Raises:
             UnavailableError: the store could not be reached.
             CorruptError: its record is damaged.
         """
-        at = at or await self.spot(place, snapshot_id)
-        found = None if at is None else await self.at(place, at, states=states)
+        at = await self.spot(place, snapshot_id, tx)
+        found = None if at is None else await self.at(place, at, states=states, tx=tx)
         return found if found is not None and found.row.id == snapshot_id else None
 
-    async def spot(self, place: Place, snapshot_id: str) -> At | None:
+    async def spot(self, place: Place, snapshot_id: str, tx: Attempt | None = None) -> At | None:
         """Return where in the session the snapshot of this id stands, None when there is none.
 
         Raises:
@@ -176,16 +181,18 @@ class Reader(Generic[S]):
         known = minted(snapshot_id)
         if known is not None and known[0] == place.session:
             return known[1]
-        (record,) = (await self._store.read(Reads((place.local(snapshot_id),)))).records.keys
+        record = await self._get(place.local(snapshot_id), tx)
         return None if record is None else spot_of(record)
 
-    async def at(self, place: Place, at: At, *, states: bool = False) -> Found | None:
+    async def at(self, place: Place, at: At, *, states: bool = False, tx: Attempt | None = None) -> Found | None:
         """Return the snapshot that stands there, None when there is none.
 
         Raises:
             UnavailableError: the store could not be reached.
             CorruptError: its record is damaged.
         """
+        if tx is not None:
+            return await self._at_in(tx, place, at)
         spans = (self._shelf.states.wanted(place, at),) if states else ()
         answer = await self._store.read(Reads((place.row(at), place.lease(at.branch)), spans))
         record, lease = answer.records.keys
@@ -193,6 +200,35 @@ class Reader(Generic[S]):
             return None
         seen = answer.records.spans[0] if spans else ()
         return Found(place, at, record, stored.row(record), lease, answer.now, seen)
+
+    async def _at_in(self, tx: Attempt, place: Place, at: At) -> Found | None:
+        """Return what stands there as an attempt sees it, with what the attempt has written itself."""
+        record = await tx.get(place.row(at))
+        if record is None:
+            return None
+        row = stored.row(record)
+        lease = await tx.get(place.lease(at.branch)) if row.ttl else None
+        return Found(place, at, record, row, lease, await tx.now())
+
+    async def newest_in(self, tx: Attempt, place: Place, *, reject_branching: bool = False) -> Found | None:
+        """Return the newest leaf of a session as an attempt sees it, None when it has no snapshot.
+
+        Raises:
+            BranchedError: it has more than one leaf, and that is to be refused.
+            UnavailableError: the store could not be reached.
+            CorruptError: a record of it is damaged.
+        """
+        head = read_head(await tx.get(place.head))
+        if head.newest is None:
+            return None
+        if reject_branching and head.leaves > 1:
+            raise branched(place, head)
+        return await self._at_in(tx, place, head.newest.at)
+
+    async def _get(self, key: Key, tx: Attempt | None) -> Record | None:
+        if tx is not None:
+            return await tx.get(key)
+        return (await self._store.read(Reads((key,)))).records.keys[0]
 
     async def newest(self, place: Place, *, states: bool = False, reject_branching: bool = False) -> Found | None:
         """Return the newest leaf of a session, None when it has no snapshot.

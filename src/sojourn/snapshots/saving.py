@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar, cast
 import msgspec
 
 from sojourn.errors import InvalidError, SnapshotSettledError
-from sojourn.kernel import Attempt, Create, Now, Reads, Record, Transaction, ids
+from sojourn.kernel import Absent, Attempt, Committed, Now, Put, Reads, Record, RevisionIs, Span, Transaction, ids
 from sojourn.snapshots import stored
 from sojourn.snapshots.layout import At, Place, index, mint, minted
 from sojourn.snapshots.model import (
@@ -33,7 +33,7 @@ from sojourn.snapshots.reading import Found, Reader, Shelf, read_head, spot_of
 from sojourn.snapshots.states import BrokenError, StateCodec
 from sojourn.snapshots.stored import Entry, Head, Name, Newest, Row, Tip
 
-__all__ = ["Author", "ErasingError", "Made", "Wanted", "Work"]
+__all__ = ["Author", "ErasingError", "Made", "Wanted", "Work", "scan_all"]
 
 S = TypeVar("S")
 
@@ -298,7 +298,7 @@ class Author(Generic[S]):
             return leaf
         if before is None or before.at != parent.at:
             return before
-        tips = [tip for tip in stored.leaves(await scan_all(tx, place)) if tip.at != parent.at]
+        tips = [tip for tip in stored.leaves(await scan_all(tx, place.branches)) if tip.at != parent.at]
         return max([*tips, *([] if leaf is None else [leaf])], key=lambda tip: tip.order, default=None)
 
     async def _put_state(
@@ -355,15 +355,21 @@ class Author(Generic[S]):
             if standing is None:
                 tx.put(key, place.session.encode())
             return
-        noted = Transaction(ids.new(), writes=(Create(key, place.session.encode()),), reads=Reads((key,)))
-        (standing,) = (await self._shelf.store.commit(noted)).records.keys
-        _check_session(standing, place, snapshot_id)
+        # Written anew each time, so that nobody who deletes an earlier snapshot of this id takes it away.
+        (standing,) = (await self._shelf.store.read(Reads((key,)))).records.keys
+        put = Put(key, place.session.encode())
+        while True:
+            _check_session(standing, place, snapshot_id)
+            guard = Absent(key) if standing is None else RevisionIs(key, standing.revision)
+            outcome = await self._shelf.store.submit(Transaction(ids.new(), (guard,), (put,)))
+            if isinstance(outcome, Committed):
+                return
+            standing = outcome.found
 
 
-async def scan_all(tx: Attempt, place: Place) -> list[Record]:
-    """Read every tip of a session in an attempt, page by page."""
+async def scan_all(tx: Attempt, span: Span) -> list[Record]:
+    """Read all records of a span in an attempt, page by page."""
     found: list[Record] = []
-    span = place.branches
     while True:
         page = await tx.scan(span)
         found += page

@@ -322,7 +322,7 @@ class Snapshots(Generic[S]):
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; perhaps written.
         """
-        timeline = await self._timeline_of(self._tenant_of(context), checked_snapshot_id(snapshot_id))
+        timeline = await self._timeline_of(self._tenant_of(context), checked_snapshot_id(snapshot_id), tx)
         return None if timeline is None else await timeline.abort(snapshot_id, tx=tx)
 
     async def fork(
@@ -338,7 +338,7 @@ class Snapshots(Generic[S]):
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; perhaps written.
         """
-        timeline = await self._timeline_of(self._tenant_of(context), checked_snapshot_id(snapshot_id))
+        timeline = await self._timeline_of(self._tenant_of(context), checked_snapshot_id(snapshot_id), tx)
         if timeline is None:
             raise unknown(snapshot_id)
         await timeline.fork(snapshot_id, branch, tx=tx)
@@ -550,9 +550,9 @@ class Snapshots(Generic[S]):
     def _reader(self, timeline: Timeline[S]) -> Reader[S]:
         return Reader(self._shelf, timeline.tenant)
 
-    async def _timeline_of(self, tenant: str, snapshot_id: str) -> Timeline[S] | None:
+    async def _timeline_of(self, tenant: str, snapshot_id: str, tx: Attempt | None = None) -> Timeline[S] | None:
         """Return the session of a snapshot, None when no session has it."""
-        known = await Reader(self._shelf, tenant).place_of(snapshot_id)
+        known = await Reader(self._shelf, tenant).place_of(snapshot_id, tx)
         return None if known is None else Timeline(self._shelf, self._leases, known[0], local=False)
 
     async def _found(
@@ -572,7 +572,7 @@ class Snapshots(Generic[S]):
             rejects = self._reject_branching if reject_branching is None else reject_branching
             return timeline, await timeline.find(reject_branching=rejects, states=states, tx=tx)
         checked = checked_snapshot_id(snapshot_id)
-        timeline = await self._timeline_of(self._tenant_of(context), checked)
+        timeline = await self._timeline_of(self._tenant_of(context), checked, tx)
         return timeline, None if timeline is None else await timeline.find(checked, states=states, tx=tx)
 
     def _looking(self, tenant: str, snapshot_id: str) -> watching.Read:

@@ -75,7 +75,10 @@ class Begun(msgspec.Struct, frozen=True):
     def records(self) -> dict[Key, Record]:
         """Return what was written of the session and of the snapshot."""
         place, at = self.made.place, self.made.at
-        written = {place.head: stored.encode(self.made.head), place.row(at): stored.encode(self.made.row)}
+        written = {
+            place.head: stored.encode(self.made.head),
+            place.row(at): stored.encode_row(place, at, self.made.row),
+        }
         return {key: Record(key, value, self.revision, self.now) for key, value in written.items()}
 
 

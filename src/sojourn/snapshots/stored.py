@@ -18,7 +18,7 @@ from sojourn import limits
 from sojourn.errors import CorruptError
 from sojourn.kernel import Key, Now, Put, Record, Write, chunks
 from sojourn.kernel.codec import pack, unpack
-from sojourn.snapshots.layout import At, Place, at_of
+from sojourn.snapshots.layout import At, Place, at_of, lengthened, shortened
 from sojourn.snapshots.model import Failure, FinishReason, SnapshotInfo, Status, moment_of
 from sojourn.snapshots.parts import State
 
@@ -32,6 +32,7 @@ __all__ = [
     "Tip",
     "deltas",
     "encode",
+    "encode_row",
     "head",
     "info",
     "leaves",
@@ -48,7 +49,7 @@ _T = TypeVar("_T")
 _Spot: TypeAlias = tuple[int, int]
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True):
+class Row(msgspec.Struct, frozen=True):
     """A snapshot without its state. `above` is where its parent stands, None when that is not there.
 
     `stamp` names its state, "" when it has none; whoever has seen a state of this stamp has seen this one. `way` is
@@ -81,6 +82,27 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     def first(self, branch: int) -> int:
         """Return the number in this branch before which nothing is needed to put its state together."""
         return self.base[1] if self.base is not None and self.base[0] == branch else 0
+
+
+class _Line(msgspec.Struct, frozen=True, array_like=True):
+    """A row as it is stored: an id that was made here as the number in it, `updated` counted from `created`."""
+
+    id: str | int
+    parent: str | int | None
+    above: _Spot | None
+    created: int
+    status: Status
+    updated: int | None
+    heartbeat: int | None
+    finish: FinishReason | None
+    error: Failure | None
+    stamp: str
+    size: int
+    stored: int
+    way: int
+    base: _Spot | None
+    ttl: int
+    token: int
 
 
 class Newest(msgspec.Struct, frozen=True, array_like=True):
@@ -171,7 +193,9 @@ class Entry(msgspec.Struct, frozen=True):
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DELTA: Final = msgspec.json.Decoder(Delta)
-_ROW: Final = msgspec.json.Decoder(Row)
+_ROW: Final = msgspec.json.Decoder(_Line)
+_PADDING: Final = b" " * 32
+"""What a pending row is longer by, so that it need not move when it becomes a settled one."""
 _HEAD: Final = msgspec.json.Decoder(Head)
 _TIP: Final = msgspec.json.Decoder(Tip)
 _NAME: Final = msgspec.json.Decoder(Name)
@@ -182,9 +206,21 @@ def stamp() -> str:
     return secrets.token_hex(4)
 
 
-def encode(value: Row | Head | Tip | Name) -> bytes:
+def encode(value: Head | Tip | Name) -> bytes:
     """Return the value of a record."""
     return pack(_ENCODE(value))
+
+
+def encode_row(place: Place, at: At, value: Row) -> bytes:
+    """Return the value of a snapshot's record."""
+    fields = msgspec.structs.asdict(value)
+    fields["id"] = shortened(value.id, place.session, at)
+    if value.parent is not None and value.parent_at is not None:
+        fields["parent"] = shortened(value.parent, place.session, value.parent_at)
+    if value.updated is not None:
+        fields["updated"] = value.updated - value.created
+    text = _ENCODE(_Line(**fields))
+    return pack(text + _PADDING if value.status is Status.PENDING else text)
 
 
 def row(record: Record) -> Row:
@@ -193,7 +229,17 @@ def row(record: Record) -> Row:
     Raises:
         CorruptError: it is damaged.
     """
-    return _decoded(_ROW, record)
+    line = _decoded(_ROW, record)
+    fields = msgspec.structs.asdict(line)
+    session = record.key.partition.partition("\x01")[2]
+    fields["id"] = lengthened(line.id, session, at_of(record.key))
+    if isinstance(line.parent, int):
+        if line.above is None:
+            raise CorruptError(f"the record {_shown(record.key)} has a parent that is nowhere")
+        fields["parent"] = lengthened(line.parent, session, At(*line.above))
+    if line.updated is not None:
+        fields["updated"] = line.updated + line.created
+    return Row(**fields)
 
 
 def head(record: Record) -> Head:
@@ -225,7 +271,7 @@ def name(record: Record) -> Name:
 
 def put_row(place: Place, at: At, value: Row) -> Put:
     """Return the write of a snapshot's record; a pending one has a rank, by which those that expire are found."""
-    return Put(place.row(at), encode(value), rank=Now() if value.status is Status.PENDING else None)
+    return Put(place.row(at), encode_row(place, at, value), rank=Now() if value.status is Status.PENDING else None)
 
 
 def put_state(

@@ -22,7 +22,7 @@ from sojourn.kernel.lease import ending
 from sojourn.kernel.listing import checked_limit
 from sojourn.snapshots import stored
 from sojourn.snapshots.erasure import erase
-from sojourn.snapshots.layout import At, Place, at_of, minted
+from sojourn.snapshots.layout import At, Place, at_of
 from sojourn.snapshots.model import (
     FinishReason,
     Mutator,
@@ -38,7 +38,7 @@ from sojourn.snapshots.model import (
 )
 from sojourn.snapshots.mutating import BusyError, Saving, unknown
 from sojourn.snapshots.pruning import Pruner
-from sojourn.snapshots.reading import Found, Reader, Shelf, read_head, settled
+from sojourn.snapshots.reading import Found, Reader, Shelf, settled
 from sojourn.snapshots.saving import ErasingError
 from sojourn.snapshots.stored import Name
 from sojourn.snapshots.tree import Tree, grown
@@ -108,27 +108,18 @@ class Timeline(Generic[S]):
         tx: Attempt | None = None,
     ) -> Found | None:
         """Return a snapshot's record, the newest leaf's without an id; one that has expired is stored as such."""
-        if snapshot_id is None:
+        checked = None if snapshot_id is None else checked_snapshot_id(snapshot_id)
+        if tx is not None:
+            tx.check_lasting()
+            if checked is None:
+                return await self._reader.newest_in(tx, self._place, reject_branching=reject_branching)
+            return await self._reader.find_in(self._place, checked, tx=tx)
+        if checked is None:
             found = await self._reader.newest(self._place, states=states, reject_branching=reject_branching)
         else:
-            found = await self._reader.find_in(self._place, checked_snapshot_id(snapshot_id), states=states)
-        return await self.looked_at(found, tx, by_id=snapshot_id)
-
-    async def looked_at(self, found: Found | None, tx: Attempt | None, *, by_id: str | None) -> Found | None:
-        """Guard in `tx` what was found; without one, store that it has expired if it has."""
-        if tx is None:
-            if found is not None and found.is_due:
-                await self._reader.settle(found)
-            return found
-        tx.check_lasting()
-        if by_id is None:
-            head = read_head(await tx.get(self._place.head))
-            if (None if head.newest is None else head.newest.at) != (None if found is None else found.at):
-                return await self.find(tx=tx)
-        if found is not None:
-            tx.assume({found.record.key: found.record}, found.now)
-        elif by_id is not None and minted(by_id) is None:
-            await tx.get(self._place.local(by_id))
+            found = await self._reader.find_in(self._place, checked, states=states)
+        if found is not None and found.is_due:
+            await self._reader.settle(found)
         return found
 
     async def save(
@@ -293,9 +284,7 @@ class Timeline(Generic[S]):
         Raises:
             UnavailableError: the store could not be reached.
         """
-        records = [record async for record in self._store.scan(self._place.rows())]
-        records.sort(key=lambda record: at_of(record.key).number)
-        return await self._infos(records)
+        return await self._infos(await self._records())
 
     async def tree(self) -> Tree:
         """Return the snapshots of the session as they hang together; all of it in memory, without states.
@@ -303,7 +292,9 @@ class Timeline(Generic[S]):
         Raises:
             UnavailableError: the store could not be reached.
         """
-        return grown(self.session_id, await self.rows(), await self.branches())
+        records = await self._records()
+        ends = {at_of(record.key).branch: stored.row(record).id for record in records}
+        return grown(self.session_id, await self._infos(records), await self.branches(), set(ends.values()))
 
     async def prune(
         self,
@@ -356,6 +347,11 @@ class Timeline(Generic[S]):
         if last.parent is None:
             return infos, None
         return infos, last.parent_at or await self._reader.spot(self._place, last.parent)
+
+    async def _records(self) -> list[Record]:
+        """Return the record of every snapshot, in the order in which they were stored."""
+        records = [record async for record in self._store.scan(self._place.rows())]
+        return sorted(records, key=lambda record: at_of(record.key).number)
 
     async def _infos(self, records: Sequence[Record]) -> list[SnapshotInfo]:
         """Return what is shown of these; of pending ones, with a look at who is at work on them."""

@@ -5,7 +5,7 @@ Nothing here calls itself: a session of ten thousand turns is as deep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -65,10 +65,13 @@ class Tree(msgspec.Struct, frozen=True):
         return "\n".join(_Drawing(self, width).lines())
 
 
-def grown(session_id: str, infos: Iterable[SnapshotInfo], names: Mapping[str, str]) -> Tree:
+def grown(
+    session_id: str, infos: Iterable[SnapshotInfo], names: Mapping[str, str], ends: Collection[str] | None = None
+) -> Tree:
     """Return the tree of a session's snapshots, which are given in the order in which they were stored.
 
-    `names` has the id of each named branch's last snapshot, or of the one that it begins behind.
+    `names` has the id of each named branch's last snapshot, or of the one that it begins behind. `ends` are the ids of
+    the last snapshots of all branches, where a snapshot was taken from the middle of one.
     """
     known = {info.snapshot_id: info for info in infos}
     roots = list[str]()
@@ -77,7 +80,11 @@ def grown(session_id: str, infos: Iterable[SnapshotInfo], names: Mapping[str, st
         siblings = roots if info.parent_id is None else children.get(info.parent_id, roots)
         siblings.append(snapshot_id)
     # A sort keeps the order of equal ones, so of these the one stored last comes first.
-    stored_last_first = [snapshot_id for snapshot_id in reversed(known) if not children[snapshot_id]]
+    stored_last_first = [
+        snapshot_id
+        for snapshot_id in reversed(known)
+        if not children[snapshot_id] and (ends is None or snapshot_id in ends)
+    ]
     leaves = sorted(stored_last_first, key=lambda leaf: known[leaf].created_at, reverse=True)
     return Tree(
         session_id=session_id,

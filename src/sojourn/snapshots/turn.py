@@ -260,7 +260,7 @@ class Turn(Generic[S]):
             self._shelf.states.keep(place, entry, instead_of=self._begun.made.replaced)
         if head.newest is None or head.newest.at != at:
             return
-        record = Record(place.row(at), stored.encode(row), outcome.revision)
+        record = Record(place.row(at), stored.encode_row(place, at, row), outcome.revision)
         found = Found(place, at, record, row, None, outcome.now)
         tip = stored.encode(stored.Tip(at.number, row.created, row.id))
         self._starter.note(

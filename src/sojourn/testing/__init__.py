@@ -1,7 +1,7 @@
 """Tools for the tests of whoever builds on sojourn: a clock moved by hand, an engine that fails on purpose.
 
-`sojourn.testing.conformance` holds the suite that every engine passes. It is not imported from here, because it needs
-pytest and the rest does not.
+`sojourn.testing.conformance` holds the suite that every engine passes, `sojourn.testing.session_stores` that of every
+store of snapshots. They are not imported from here, because they need pytest and the rest does not.
 """
 
 from sojourn.testing.clock import ManualClock

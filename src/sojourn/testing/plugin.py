@@ -1,4 +1,4 @@
-"""A pytest plugin for tests of engines: `pytest -p sojourn.testing.plugin`, or `pytest_plugins` in a conftest."""
+"""A pytest plugin for tests of engines and session stores: `pytest -p sojourn.testing.plugin`, or `pytest_plugins`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker by which a test cites the promises it proves."""
+    """Register the markers by which a test cites what it proves."""
     config.addinivalue_line("markers", "promise(*numbers): the promises of the engine port that this test proves")
+    config.addinivalue_line("markers", "row(*ids): the rows of the conformance page that this test proves")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

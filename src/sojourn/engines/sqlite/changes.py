@@ -32,7 +32,7 @@ _KEEP_MS = limits.CHANGE_LOG_KEEP // timedelta(milliseconds=1)
 _POSITION_DIGITS = 18
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[Key, ...]).decode
+_decode = msgspec.msgpack.Decoder(dict[str, tuple[tuple[str, str], ...]]).decode
 
 
 class Head(NamedTuple):
@@ -48,8 +48,11 @@ def head(execute: Execute) -> Head:
 
 
 def append(execute: Execute, at: Head, now: int, keys: Sequence[Key]) -> None:
-    """Add the row that is to be the head."""
-    execute(_APPEND, (at.position, now, at.revision, _encode(keys)))
+    """Add the row that is to be the head. The keys of a partition name it once: most commits write to one only."""
+    by_partition: dict[str, list[tuple[str, str]]] = {}
+    for space, partition, item in keys:
+        by_partition.setdefault(partition, []).append((space, item))
+    execute(_APPEND, (at.position, now, at.revision, _encode(by_partition)))
 
 
 def trim(execute: Execute, now: int, limit: int) -> int:
@@ -75,7 +78,8 @@ def changes_since(execute: Execute, identity: str, since: Position | None) -> Ch
     reached, keys = start, set[Key]()
     for position, packed in rows:
         reached = position
-        keys.update(_decode(packed))
+        for partition, changed in _decode(packed).items():
+            keys.update(Key(space, partition, item) for space, item in changed)
         if len(keys) >= limits.SQLITE_LOG_KEYS:
             break
     return Changes(f"{identity}-{reached}", frozenset(keys))
