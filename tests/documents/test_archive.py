@@ -14,7 +14,7 @@ from sojourn import limits
 from sojourn.documents import stored
 from sojourn.documents.archive import Archive, names
 from sojourn.documents.layout import Place, Spaces, name
-from sojourn.documents.model import Cause, Difference, Info, Version
+from sojourn.documents.model import Cause, Info, Version
 from sojourn.documents.stored import Envelope, Facts
 from sojourn.errors import ConflictError, CorruptError, DocumentUnknownError, InvalidError, LimitError
 from sojourn.kernel import (
@@ -37,6 +37,7 @@ from sojourn.kernel import (
     ids,
 )
 from sojourn.kernel.clock import moment
+from sojourn.kernel.difference import Difference
 from sojourn.testing import ManualClock
 from tests.documents.conftest import insist
 

@@ -73,6 +73,14 @@ def test_the_newest_leaf_is_the_latest_as_an_instant_and_of_equal_ones_the_one_s
     assert (found.leaves, found.newest) == (("b", "a", "c"), "b"), "the root is later, and no leaf"
 
 
+def test_what_a_branch_only_lost_its_middle_behind_is_no_leaf() -> None:
+    infos = [snapshot("s1"), snapshot("s3", "s2")]
+    assert grown("chat", infos, {}).leaves == ("s3", "s1")
+    found = grown("chat", infos, {}, ends=("s3",))
+    assert found.leaves == ("s3",)
+    assert drawn(found) == ["● s1", "", "● s3  ← newest leaf  (its parent is not there)"]
+
+
 def test_every_status_has_a_mark_of_its_own_and_is_named_unless_it_is_completed() -> None:
     assert len(set(MARKS.values())) == len(Status)
     found = tree(snapshot("root"), *(snapshot(status.value, "root", status=status) for status in Status))

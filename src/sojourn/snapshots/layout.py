@@ -27,6 +27,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -182,7 +183,12 @@ def lengthened(short: str | int, session: str, at: At) -> str:
 
 
 def _named(session: str, at: At, number: str) -> str:
-    return f"{quote(session, safe='')}.{at.branch:x}-{at.number:x}-{number}"
+    return f"{_quoted(session)}.{at.branch:x}-{at.number:x}-{number}"
+
+
+@lru_cache(maxsize=1_024)
+def _quoted(session: str) -> str:
+    return quote(session, safe="")
 
 
 def minted(snapshot_id: str) -> tuple[str, At] | None:
@@ -194,7 +200,7 @@ def minted(snapshot_id: str) -> tuple[str, At] | None:
     if match is None:
         return None
     session = unquote(match["session"])
-    if quote(session, safe="") != match["session"] or not is_session(session):
+    if _quoted(session) != match["session"] or not is_session(session):
         return None
     return session, At(int(match["branch"], 16), int(match["number"], 16))
 
