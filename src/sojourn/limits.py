@@ -289,7 +289,8 @@ SNAPSHOT_CACHE_SESSIONS: Final = 10_000
 """Sessions of which one process remembers on which branch their newest leaf is."""
 
 SNAPSHOT_PARTS_DEPTH: Final = 4
-"""Levels of objects within a state that are compared by name. What lies deeper is stored anew when it changes."""
+"""Levels of objects within a state that are compared by name. What lies deeper is stored anew when it changes. It may
+grow, and must never shrink: stored changes rely on it."""
 
 SNAPSHOT_STEP: Final = 200
 """Snapshots that one commit of a prune or a deletion takes away."""

@@ -35,8 +35,18 @@ async def check(
         found = await snapshots.get_snapshot(snapshot_id=snapshot_id)
         assert found is not None, snapshot_id
         assert found.state == state, snapshot_id
+        line = [info.snapshot_id async for info in snapshots.history(snapshot_id=snapshot_id)]
+        assert line == _line(rows, snapshot_id)
     await _check_head(store, snapshots, rows, place)
     await _check_records(store, rows, used, place)
+
+
+def _line(rows: Mapping[str, tuple[At, Row]], snapshot_id: str) -> list[str]:
+    """A snapshot and its ancestors, as far as they are there."""
+    line = [snapshot_id]
+    while (parent := rows[line[-1]][1].parent) is not None and parent in rows:
+        line.append(parent)
+    return line
 
 
 async def _check_head(

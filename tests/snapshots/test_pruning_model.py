@@ -1,6 +1,5 @@
-"""Random sessions, from which snapshots are taken away: what stays reads as before, and all that is kept of it is right."""
+"""Random sessions, from which snapshots are taken away: what stays reads as before, and nothing else is kept."""
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ import pytest
 
 import sojourn
 from sojourn import limits
-from sojourn.errors import InvalidError, LeaseHeldError, NotResumableError, SnapshotSettledError
+from sojourn.errors import InvalidError, NotResumableError, SnapshotSettledError
 from sojourn.kernel import Store
 from sojourn.snapshots import SnapshotInput, Snapshots, Status
 from tests.documents.conftest import HastyClock
@@ -29,7 +28,7 @@ class Life:
     """A session that random things happen to, and what it must hold."""
 
     def __init__(self, seed: int, store: Store, clock: HastyClock) -> None:
-        self.random = Random(seed)
+        self.random = Random(seed)  # noqa: S311  it must be repeatable, not secret
         self.store = store
         self.clock = clock
         self.snapshots: Snapshots[Any] = Snapshots(store)
@@ -59,9 +58,7 @@ class Life:
             state = self.grown(parent)
         created = BEGINNING + timedelta(days=self.random.randrange(5)) if self.random.random() < 0.3 else None
         status = self.random.choice([Status.COMPLETED, Status.COMPLETED, Status.FAILED, Status.PENDING])
-        wanted = SnapshotInput(
-            session_id="chat", parent_id=parent, state=state, created_at=created, status=status
-        )
+        wanted = SnapshotInput(session_id="chat", parent_id=parent, state=state, created_at=created, status=status)
         with suppress(InvalidError, SnapshotSettledError):
             await self.snapshots.save_snapshot(snapshot_id, lambda _: wanted)
             if state is not None or snapshot_id not in self.states:
@@ -91,9 +88,7 @@ class Life:
             await self.snapshots.drop_branch("chat", f"name-{self.random.randrange(3)}")
         elif self.states:
             with suppress(InvalidError):
-                await self.snapshots.fork(
-                    self.random.choice(list(self.states)), f"name-{self.random.randrange(3)}"
-                )
+                await self.snapshots.fork(self.random.choice(list(self.states)), f"name-{self.random.randrange(3)}")
 
     async def delete(self) -> None:
         """Take some away by their ids."""

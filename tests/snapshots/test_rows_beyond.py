@@ -135,12 +135,25 @@ async def test_saves_in_a_transaction_see_each_other(snapshots: Snapshots[Any], 
         seen.append(found and found.snapshot_id)
         await snapshots.save_snapshot("a", becoming("completed"), tx=tx)
 
-    with needs(store, "cross_partition"):
+    await store.run(work)
+    assert seen == ["b"]
+    assert await history(snapshots) == ["b", "a"]
+    assert (await info_of(snapshots, "a")).status is Status.COMPLETED
+    assert await state_of(snapshots, "a") == {"messages": ["a"]}
+
+
+async def test_an_id_whose_save_was_given_up_is_free_for_another_session(
+    snapshots: Snapshots[Any], store: Store
+) -> None:
+    async def work(tx: Attempt) -> None:
+        await snapshots.save_snapshot("a", saying("a"), tx=tx)
+        raise LookupError("not now")
+
+    with pytest.raises(LookupError):
         await store.run(work)
-        assert seen == ["b"]
-        assert await history(snapshots) == ["b", "a"]
-        assert (await info_of(snapshots, "a")).status is Status.COMPLETED
-        assert await state_of(snapshots, "a") == {"messages": ["a"]}
+    assert await snapshots.get_snapshot(snapshot_id="a") is None
+    await add(snapshots, "a", None, said("a"), session="another")
+    assert (await info_of(snapshots, "a")).session_id == "another"
 
 
 async def test_what_is_read_in_a_transaction_holds_when_it_commits(

@@ -358,6 +358,16 @@ async def test_a_callback_that_was_stopped_is_called_no_more(snapshots: Snapshot
     stop()
 
 
+async def test_a_callback_that_was_stopped_leaves_nothing_behind(snapshots: Snapshots[Any]) -> None:
+    snapshot_id = await _saved(snapshots, "hi", PENDING)
+    before = asyncio.all_tasks()
+    called: list[Status] = []
+    stop = snapshots.on_snapshot_state_change(snapshot_id, lambda info: called.append(info.status))
+    await until(lambda: called)
+    stop()
+    await until(lambda: asyncio.all_tasks() == before)
+
+
 def _info(status: Status) -> SnapshotInfo:
     created_at = datetime(2026, 1, 1, tzinfo=UTC)
     return SnapshotInfo(snapshot_id="one", session_id="chat", parent_id=None, created_at=created_at, status=status)

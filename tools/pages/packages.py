@@ -15,7 +15,7 @@ Defined: TypeAlias = Function | ast.ClassDef
 
 SOURCE = "src/sojourn"
 ERRORS = "sojourn.errors"
-MODULES = ("telemetry",)  # offered as they are, by no package
+MODULES = ("adapters.genkit", "adapters.langgraph", "telemetry")  # offered as they are, by no package
 
 TOP = """\
 <!-- Made by `make pages` from the docstrings of {source}. -->
@@ -31,7 +31,10 @@ def public(root: Path) -> Iterator[str]:
     for file in sorted((root / SOURCE).glob("**/__init__.py")):
         if len(file.relative_to(root / SOURCE).parts) <= 2 and offered(parse(file)):  # noqa: PLR2004  folder and file
             yield ".".join(file.parent.relative_to(root / "src").parts)
-    yield from (f"sojourn.{name}" for name in MODULES if (root / SOURCE / f"{name}.py").exists())
+    for name in MODULES:
+        place = root / SOURCE / name.replace(".", "/")
+        if place.is_dir() or place.with_suffix(".py").exists():
+            yield f"sojourn.{name}"
 
 
 def render(root: Path, package: str) -> str:

@@ -335,7 +335,7 @@ class Timeline(Generic[S]):
             self._place.rows(most), stop=At(at.branch, at.number + 1).item, start=At(at.branch, 0).item, reverse=True
         )
         (records,) = (await self._store.read(Reads(spans=(span,)))).records.spans
-        if not records:
+        if not records or at_of(records[0].key) != at:  # it was taken away
             return [], None
         rows = [stored.row(record) for record in records]
         # Within a branch each stands behind the one before it, but for those that a prune took from between.
@@ -344,9 +344,10 @@ class Timeline(Generic[S]):
             taken += 1
         infos = await self._infos(records[:taken])
         last = rows[taken - 1]
-        if last.parent is None:
-            return infos, None
-        return infos, last.parent_at or await self._reader.spot(self._place, last.parent)
+        if last.parent is None or last.parent_at is not None:
+            return infos, last.parent_at
+        found = await self._reader.find_in(self._place, last.parent)  # it may have come after its child
+        return infos, None if found is None else found.at
 
     async def _records(self) -> list[Record]:
         """Return the record of every snapshot, in the order in which they were stored."""
