@@ -14,7 +14,7 @@ from typing import Any
 
 import sojourn
 from sojourn.errors import LeaseHeldError, LeaseLostError, TurnAbortedError
-from sojourn.kernel import Store
+from sojourn.kernel import Store, SystemClock
 from sojourn.snapshots import Snapshots
 
 SESSION = "chat"
@@ -79,7 +79,7 @@ async def race(snapshots: Snapshots[Any], times: str, seed: str) -> None:
         try:
             async with snapshots.turn(SESSION) as turn:
                 say(turn.snapshot_id)
-                await (asyncio.sleep(chance.uniform(0, LONGEST_S)) if number else asyncio.Event().wait())
+                await (SystemClock().sleep(chance.uniform(0, LONGEST_S)) if number else asyncio.Event().wait())
         except TurnAbortedError:
             say("aborted")
         else:

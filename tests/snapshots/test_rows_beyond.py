@@ -10,7 +10,7 @@ from sojourn.errors import BranchedError, InvalidError, LeafMovedError, Snapshot
 from sojourn.kernel import Attempt, Store
 from sojourn.snapshots import NO_LEAF, Difference, Snapshot, SnapshotInput, Snapshots, Status
 from tests.capabilities import needs
-from tests.documents.conftest import HastyClock, until
+from tests.documents.conftest import HastyClock, settled
 from tests.snapshots.conftest import add, chain, history, info_of, message, newest, noise, records, said, state_of
 from tests.snapshots.elsewhere import Start, becoming, elsewhere, saying
 
@@ -61,7 +61,7 @@ async def test_where_the_leaf_has_moved_a_save_may_queue_behind_it(snapshots: Sn
 
 
 async def test_a_save_that_queues_waits_for_the_turn_in_progress(
-    snapshots: Snapshots[Any], elsewhere: Start, clock: HastyClock
+    snapshots: Snapshots[Any], store: Store, elsewhere: Start, clock: HastyClock
 ) -> None:
     await chain(snapshots, "a")
     other = await elsewhere()
@@ -70,8 +70,9 @@ async def test_a_save_that_queues_waits_for_the_turn_in_progress(
         saving = asyncio.create_task(
             snapshots.save_snapshot("c", saying("c", parent_id="a"), expect_leaf="a", if_moved="queue")
         )
-        await until(lambda: clock.sleepers)
+        await settled(store)
         assert not saving.done()
+        assert await newest(snapshots) == turn.snapshot_id
     with clock.hasty(60):
         assert await saving == "c"
     assert await history(snapshots) == ["c", turn.snapshot_id, "a"]
@@ -213,6 +214,13 @@ async def test_a_tenant_may_be_a_name(snapshots: Snapshots[Any], store: Store) -
     assert await newest(bob) == await newest(snapshots) == "b"
     assert await bob.get_snapshot(snapshot_id=turn.snapshot_id) is None
     assert await bob.abort(turn.snapshot_id) is None
+    for each, session in ((alice, "hers"), (bob, "his")):
+        await add(each, "x", None, said(session), session=session)
+    assert (await info_of(alice, "x")).session_id == "hers"
+    assert (await info_of(bob, "x")).session_id == "his"
+    assert await bob.delete("x")
+    assert await state_of(alice, "x") == said("hers")
+    assert await alice.delete("x")
     assert await bob.branches("chat") == {}
     assert await history(bob) == ["b", "a"]
     assert [(each.session_id, each.snapshots) async for each in alice.sessions()] == [("chat", 3)]
@@ -292,6 +300,15 @@ async def test_a_history_goes_on_over_a_parent_that_came_late_and_ends_at_one_th
     await add(snapshots, "a")
     assert await history(snapshots) == ["c", "b", "a"]
     assert await history(snapshots, limit=1) == ["c", "b", "a"]
+
+
+async def test_a_history_ends_where_a_snapshot_was_taken_away(snapshots: Snapshots[Any]) -> None:
+    await chain(snapshots, "a", "b", "c", "d")
+    assert await snapshots.delete("b")
+    assert await history(snapshots) == ["d", "c"]
+    assert await history(snapshots, limit=1) == ["d", "c"]
+    assert await history(snapshots, None, snapshot_id="a") == ["a"]
+    assert await state_of(snapshots, "d") == said("a", "b", "c", "d")
 
 
 async def test_the_history_of_nothing_is_empty_and_of_an_unknown_snapshot_an_error(snapshots: Snapshots[Any]) -> None:

@@ -60,7 +60,8 @@ def report(suite: Suite, engine: str, folder: Path) -> bool:
     found, said = outcomes(suite, engine, folder)
     count = Counter(found.values())
     problems = unexpected(suite, found)
-    line = f"{count['passed']} passed, {count['failed']} failed, {len(suite.exceptions)} listed"
+    listed = sum(found.get(test) == "failed" for test in suite.exceptions)
+    line = f"{count['passed']} passed, {count['failed'] - listed} failed, {listed} failed as listed"
     if count["skipped"]:
         line += f", {count['skipped']} left out by the suite itself"
     print(f"{suite.package.name} {suite.package.version}, {suite.name}, on {engine}: {line}", flush=True)

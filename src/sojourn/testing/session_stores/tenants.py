@@ -30,6 +30,10 @@ class Tenants(TrialCase):
             assert (await trial.got("mine", _BOB)).state == {"custom": "bob"}
             assert await trial.newest(context=_ALICE) == "mine"
             assert await trial.newest(context=_BOB) == "next"
+            for context, session in ((_ALICE, "hers"), (_BOB, "his")):
+                await trial.save("other", session=session, state={"custom": session}, context=context)
+            assert (await trial.got("other", _ALICE)).state == {"custom": "hers"}
+            assert (await trial.got("other", _BOB)).state == {"custom": "his"}
 
     @pytest.mark.row("S-4.1.19")
     async def test_each_watches_its_own(self, trial: Trial) -> None:
