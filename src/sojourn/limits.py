@@ -270,6 +270,9 @@ SNAPSHOT_LEASE: Final = timedelta(seconds=30)
 SNAPSHOT_STALE: Final = timedelta(seconds=60)
 """Age of `heartbeat_at` from which a pending snapshot that no turn made has expired. What its runtimes agree on."""
 
+SNAPSHOT_NOTE: Final = timedelta(minutes=1)
+"""Age from which a note of where an id is can be taken over that led to nothing. Longer than a save is on its way."""
+
 SNAPSHOT_WAIT: Final = timedelta(minutes=10)
 """How long a turn waits behind others when it is to queue, and nothing else is said. Longer than a model answers."""
 
@@ -278,6 +281,9 @@ SNAPSHOT_FORKS: Final = 32
 
 SNAPSHOT_SLACK_BYTES: Final = 4_096
 """Bytes that the differences behind a state may outweigh it by, beside its double, before it is stored whole."""
+
+SNAPSHOT_APART_BYTES: Final = 16_384
+"""Bytes above which what makes a state is kept apart, so that reading a run of them reads no large one in vain."""
 
 SNAPSHOT_RECORD_BYTES: Final = 128
 """Bytes that reading one more record is taken to cost, so that many tiny differences do not make a long way."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sojourn import limits
 from sojourn.kernel import Reads, Store
 from sojourn.snapshots import Snapshots, stored
 from sojourn.snapshots.layout import At, Place, at_of, index, minted
@@ -79,8 +80,11 @@ async def _check_records(store: Store, rows: Mapping[str, tuple[At, Row]], used:
     assert found.get("snapshot.branch", set()) == leaves
     assert found.get("snapshot.id", set()) == chosen
     assert found.get("snapshot.orphan", set()) == awaited - set(rows)
-    states = {item.partition("\x01")[0] for item in found.get("snapshot.state", set())}
-    assert states == {at.item for at, row in rows.values() if row.stamp}
+    large = {item.partition("\x01")[0] for item in found.get("snapshot.large", set())}
+    assert found.get("snapshot.state", set()) == {at.item for at, row in rows.values() if row.stamp}
+    assert large == {at.item for at, row in rows.values() if row.stored > limits.SNAPSHOT_APART_BYTES}
     keys = {snapshot_id: index(place.tenant, snapshot_id) for snapshot_id in used | chosen}
     entries = (await store.read(Reads(tuple(keys.values())))).records.keys
-    assert {name for name, entry in zip(keys, entries, strict=True) if entry is not None} == chosen
+    noted = {name for name, entry in zip(keys, entries, strict=True) if entry is not None}
+    # Where one commit cannot do both, what says of an id in which session it is may outlive a crash.
+    assert noted == chosen if store.describe().cross_partition else noted >= chosen

@@ -104,7 +104,7 @@ async def states(store: Store, at: At, place: Place = CHAT) -> list[Record]:
     return [
         record
         for record in await records(store, place)
-        if record.key.space == "snapshot.state" and record.key.item.startswith(at.item)
+        if record.key.space in {"snapshot.state", "snapshot.large"} and record.key.item.startswith(at.item)
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sojourn import limits
 from sojourn.errors import BranchedError, InvalidError, LeafMovedError, SnapshotUnknownError
 from sojourn.kernel import Attempt, Store
 from sojourn.snapshots import NO_LEAF, Difference, Snapshot, SnapshotInput, Snapshots, Status
@@ -143,8 +144,8 @@ async def test_saves_in_a_transaction_see_each_other(snapshots: Snapshots[Any], 
     assert await state_of(snapshots, "a") == {"messages": ["a"]}
 
 
-async def test_an_id_whose_save_was_given_up_is_free_for_another_session(
-    snapshots: Snapshots[Any], store: Store
+async def test_an_id_whose_save_was_given_up_is_free_for_another_session_after_a_minute(
+    snapshots: Snapshots[Any], store: Store, clock: HastyClock
 ) -> None:
     async def work(tx: Attempt) -> None:
         await snapshots.save_snapshot("a", saying("a"), tx=tx)
@@ -153,6 +154,7 @@ async def test_an_id_whose_save_was_given_up_is_free_for_another_session(
     with pytest.raises(LookupError):
         await store.run(work)
     assert await snapshots.get_snapshot(snapshot_id="a") is None
+    clock.advance(limits.SNAPSHOT_NOTE)
     await add(snapshots, "a", None, said("a"), session="another")
     assert (await info_of(snapshots, "a")).session_id == "another"
 

@@ -1,7 +1,6 @@
 """Turns: one snapshot each, pending while somebody is at work on it, and then settled once and for all."""
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,84 +17,27 @@ from sojourn.errors import (
     TurnAbortedError,
 )
 from sojourn.kernel import Attempt, Key, Store
-from sojourn.snapshots import FinishReason, Snapshot, SnapshotInfo, Snapshots, Status
+from sojourn.snapshots import FinishReason, Snapshot, Snapshots
 from tests.capabilities import needs
 from tests.documents.conftest import HastyClock, settled
-from tests.snapshots.elsewhere import LEASE, RENEWAL, Elsewhere, Start, becoming, elsewhere, pass_time, saying
+from tests.snapshots.elsewhere import Start, becoming, elsewhere, saying
+from tests.snapshots.turning import (
+    ABORTED,
+    COMPLETED,
+    FAILED,
+    LATE,
+    PENDING,
+    OnPurposeError,
+    aborted,
+    end,
+    failed,
+    info,
+    messages,
+    path,
+    turned,
+)
 
 __all__ = ["elsewhere"]
-
-PENDING, COMPLETED, FAILED = Status.PENDING, Status.COMPLETED, Status.FAILED
-ABORTED, EXPIRED = Status.ABORTED, Status.EXPIRED
-
-
-class OnPurposeError(Exception):
-    """What a turn fails of here."""
-
-
-async def turned(snapshots: Snapshots[Any], text: str, **how: Any) -> str:
-    """Take a turn that says this, and return the id of its snapshot."""
-    async with snapshots.turn("chat", **how) as turn:
-        turn.messages.append(text)
-    return turn.snapshot_id
-
-
-async def failed(snapshots: Snapshots[Any], text: str, message: str = "on purpose") -> str:
-    """Take a turn that says this and then fails, and return the id of its snapshot."""
-    with suppress(OnPurposeError):
-        async with snapshots.turn("chat") as turn:
-            turn.messages.append(text)
-            raise OnPurposeError(message)
-    return turn.snapshot_id
-
-
-async def aborted(snapshots: Snapshots[Any], by: Snapshots[Any], text: str) -> str:
-    """Take a turn that says this and is then aborted by others, and return the id of its snapshot."""
-    with suppress(TurnAbortedError):
-        async with snapshots.turn("chat") as turn:
-            turn.messages.append(text)
-            assert await by.abort(turn.snapshot_id) is PENDING
-    return turn.snapshot_id
-
-
-async def messages(snapshots: Snapshots[Any], snapshot_id: str | None = None) -> list[Any]:
-    """What was said up to a snapshot, or up to the newest leaf."""
-    asked: dict[str, Any] = {"session_id": "chat"} if snapshot_id is None else {"snapshot_id": snapshot_id}
-    found = await snapshots.get_snapshot(**asked)
-    assert found is not None
-    return list((found.state or {}).get("messages", []))
-
-
-async def info(snapshots: Snapshots[Any], snapshot_id: str | None = None) -> SnapshotInfo:
-    asked: dict[str, Any] = {"session_id": "chat"} if snapshot_id is None else {"snapshot_id": snapshot_id}
-    found = await snapshots.get_info(**asked)
-    assert found is not None
-    return found
-
-
-async def path(snapshots: Snapshots[Any], snapshot_id: str | None = None) -> list[str]:
-    """The ids from the newest leaf, or from a snapshot, to the root."""
-    asked: dict[str, Any] = {"session_id": "chat"} if snapshot_id is None else {"snapshot_id": snapshot_id}
-    return [each.snapshot_id async for each in snapshots.history(**asked)]
-
-
-LATE = ("complete", "fail", "end", "raise")
-
-
-async def end(turn: Any, how: str) -> None:
-    """End a turn in one of the ways that there are, of which one is to do nothing."""
-    if how == "complete":
-        await turn.complete()
-    elif how == "fail":
-        await turn.fail(OnPurposeError())
-    elif how == "raise":
-        raise OnPurposeError
-
-
-async def begun(there: Elsewhere, **how: Any) -> Any:
-    """Begin a turn that ends with its process, and not before."""
-    return await there.snapshots.turn("chat", **how).__aenter__()
-
 
 # == From beginning to end
 
@@ -469,158 +411,6 @@ async def test_an_aborted_session_is_free_at_once(snapshots: Snapshots[Any], els
     with pytest.raises(TurnAbortedError):
         await working
     assert await messages(snapshots) == ["next"]
-
-
-# == Signs of life
-
-
-@pytest.mark.row("S-4.3.11", "S-5.16")
-async def test_a_heartbeat_moves_itself_and_nothing_else(
-    snapshots: Snapshots[Any], store: Store, elsewhere: Start, clock: HastyClock
-) -> None:
-    worker = await elsewhere()
-    turn = await begun(worker)
-    newer = await snapshots.save_snapshot(None, saying("newer"))
-    before = await info(snapshots, turn.snapshot_id)
-    worker.wire.clear()
-    await pass_time(store, clock, 2 * RENEWAL)
-    assert worker.wire.sent
-    after = await info(snapshots, turn.snapshot_id)
-    assert before.heartbeat_at is not None
-    assert after.heartbeat_at is not None
-    assert after.heartbeat_at > before.heartbeat_at
-    assert (after.created_at, after.updated_at, after.status) == (before.created_at, None, PENDING)
-    assert (await info(snapshots)).snapshot_id == newer, "what is the newest does not change by a sign of life"
-    assert not worker.puts, "no record is written anew, and no state"
-
-
-@pytest.mark.row("S-4.3.11")
-async def test_a_settled_turn_gives_no_more_signs_of_life(store: Store, elsewhere: Start, clock: HastyClock) -> None:
-    worker = await elsewhere()
-    await turned(worker.snapshots, "hi")
-    worker.wire.clear()
-    await pass_time(store, clock, LEASE)
-    assert not worker.wire.sent
-    assert clock.sleepers == 0
-
-
-async def test_a_turn_that_takes_long_is_kept_alive(
-    snapshots: Snapshots[Any], store: Store, elsewhere: Start, clock: HastyClock
-) -> None:
-    worker = await elsewhere()
-    async with worker.snapshots.turn("chat") as turn:
-        await pass_time(store, clock, 3 * LEASE)
-        assert (await info(snapshots, turn.snapshot_id)).status is PENDING
-    assert (await info(snapshots, turn.snapshot_id)).status is COMPLETED
-
-
-@pytest.mark.row("S-4.3.10")
-async def test_a_turn_whose_process_died_expires_and_that_is_stored(
-    snapshots: Snapshots[Any], elsewhere: Start, clock: HastyClock
-) -> None:
-    root = await turned(snapshots, "hi")
-    worker = await elsewhere()
-    turn = await begun(worker)
-    await worker.crash()
-    clock.advance(LEASE - timedelta(milliseconds=1))
-    assert (await info(snapshots)).status is PENDING
-    clock.advance(timedelta(milliseconds=1))
-    found = await info(snapshots)
-    assert (found.snapshot_id, found.status) == (turn.snapshot_id, EXPIRED)
-    assert await snapshots.expire() == 0, "who looked has stored it"
-    assert await snapshots.abort(turn.snapshot_id) is EXPIRED
-    async with snapshots.turn("chat") as after:
-        assert after.parent_id == root
-
-
-async def test_what_expired_is_stored_without_anybody_looking(
-    snapshots: Snapshots[Any], store: Store, elsewhere: Start, clock: HastyClock
-) -> None:
-    workers = [await elsewhere() for _ in range(3)]
-    turns = [await begun(worker, if_busy="branch") for worker in workers]
-    for worker in workers[1:]:
-        await worker.crash()
-    assert await snapshots.expire() == 0
-    await pass_time(store, clock, LEASE)
-    assert await snapshots.expire() == 2
-    assert await snapshots.expire() == 0
-    statuses = [(await info(snapshots, turn.snapshot_id)).status for turn in turns]
-    assert statuses == [PENDING, EXPIRED, EXPIRED]
-
-
-async def test_the_newest_leaf_of_a_dead_process_holds_nobody_up(
-    snapshots: Snapshots[Any], elsewhere: Start, clock: HastyClock
-) -> None:
-    worker = await elsewhere()
-    await begun(worker)
-    await worker.crash()
-    waiting = asyncio.create_task(turned(snapshots, "hi", if_busy="queue"))
-    await clock.until_sleeping()
-    clock.advance(LEASE)
-    await waiting
-    assert await messages(snapshots) == ["hi"]
-    statuses = sorted(node.info.status for node in (await snapshots.tree("chat")).nodes.values())
-    assert statuses == [COMPLETED, EXPIRED]
-
-
-@pytest.mark.parametrize("late", LATE)
-async def test_who_wakes_up_after_its_lease_is_refused(
-    snapshots: Snapshots[Any], elsewhere: Start, clock: HastyClock, late: str
-) -> None:
-    """Whoever was stopped thinks that no time has passed: its own clock has not moved, and it hears of nothing."""
-    worker = await elsewhere(HastyClock())
-    turns: list[Any] = []
-
-    async def work() -> None:
-        async with worker.snapshots.turn("chat") as turn:
-            turns.append(turn)
-            turn.messages.append("late")
-            worker.wire.pause()
-            clock.advance(LEASE)
-            assert (await info(snapshots, turn.snapshot_id)).status is EXPIRED
-            await turned(snapshots, "next")
-            worker.wire.resume()
-            await end(turn, late)
-
-    with pytest.raises(LeaseLostError):
-        await work()
-    assert (await info(snapshots, turns[0].snapshot_id)).status is EXPIRED
-    assert await messages(snapshots) == ["next"]
-
-
-async def test_who_wakes_up_after_its_lease_that_nobody_noticed_is_refused_too(
-    snapshots: Snapshots[Any], elsewhere: Start, clock: HastyClock
-) -> None:
-    worker = await elsewhere(HastyClock())
-    turn = worker.snapshots.turn("chat")
-    (await turn.__aenter__()).messages.append("late")
-    clock.advance(LEASE)
-    with pytest.raises(LeaseLostError):
-        await turn.__aexit__(None, None, None)
-    assert (await info(snapshots)).status is EXPIRED
-
-
-async def test_a_turn_that_loses_its_lease_is_cancelled(
-    snapshots: Snapshots[Any], elsewhere: Start, clock: HastyClock
-) -> None:
-    worker = await elsewhere()
-    at_work = asyncio.Event()
-
-    async def work() -> None:
-        async with worker.snapshots.turn("chat"):
-            at_work.set()
-            await asyncio.Event().wait()
-
-    working = asyncio.create_task(work())
-    await at_work.wait()
-    worker.wire.cut()
-    await clock.until_sleeping()
-    with clock.hasty(LEASE.total_seconds()):
-        clock.advance(RENEWAL)
-        with pytest.raises(LeaseLostError):
-            await working
-    worker.wire.resume()
-    assert (await info(snapshots)).status is EXPIRED
 
 
 # == What callers do to the record of a turn

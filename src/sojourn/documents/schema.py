@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from sojourn import limits
 from sojourn.documents.fidelity import lost
@@ -17,13 +17,11 @@ from sojourn.documents.frozen import freeze, reconcile
 from sojourn.documents.twins import twins_of
 from sojourn.errors import CorruptError, DocumentInvalidError, InvalidError, LimitError
 from sojourn.kernel.codec import Codec, codec
+from sojourn.kernel.codec import problem as problem_of
 
 __all__ = ["Schema"]
 
 T = TypeVar("T")
-
-_SHOWN: Final = 3
-"""Problems that are shown of a value that has many."""
 
 
 class Schema(Generic[T]):
@@ -55,7 +53,7 @@ class Schema(Generic[T]):
         try:
             value = self._codec.load(text)
         except CorruptError as error:
-            raise DocumentInvalidError(_problem(error.__cause__ or error), source=source, key=key) from error
+            raise DocumentInvalidError(problem_of(error.__cause__ or error), source=source, key=key) from error
         except Exception as error:  # what a class raises when it is made of values that it does not like
             raise DocumentInvalidError(f"{type(error).__name__}: {error}", source=source, key=key) from error
         if self._check is not None and (problem := _refusal(self._check, self._codec.load(text))) is not None:
@@ -179,17 +177,3 @@ def _refusal(check: Callable[[Any], object], value: object) -> str | None:
         good, *why = cast("tuple[object, ...]", answer)
         return None if good else ": ".join(map(str, why)) or "the schema said no"
     return None if answer else "the schema said no"
-
-
-def _problem(error: BaseException) -> str:
-    """Return what is wrong with a value, and where. Pydantic's own text repeats the value, and advertises."""
-    listed = getattr(error, "errors", None)
-    if not callable(listed):
-        return str(error)
-    problems = cast("list[dict[str, Any]]", listed())
-    shown = [f"{one['msg']} - at `{_path(one['loc'])}`" for one in problems[:_SHOWN]]
-    return "; ".join(shown) + ("" if len(problems) <= _SHOWN else f"; and {len(problems) - _SHOWN} more")
-
-
-def _path(places: tuple[int | str, ...]) -> str:
-    return "$" + "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places)

@@ -22,13 +22,16 @@ import msgspec
 from sojourn import limits
 from sojourn.errors import CorruptError, InvalidError, LimitError
 
-__all__ = ["CHUNKED", "Codec", "check_plain", "codec", "pack", "unpack"]
+__all__ = ["CHUNKED", "Codec", "check_plain", "codec", "pack", "problem", "unpack"]
 
 T = TypeVar("T")
 
 JSON: Final = b"j"
 COMPRESSED: Final = b"z"
 CHUNKED: Final = b"c"
+
+_SHOWN: Final = 3
+"""Problems that are shown of a value that has many."""
 
 
 class Codec(Generic[T]):
@@ -67,7 +70,7 @@ class Codec(Generic[T]):
             if b"null" in text:  # what both libraries make of a NaN, which must not turn into None unseen
                 json.dumps(self._plain(value), allow_nan=False)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidError("value", f"it has no JSON form: {error}") from error
+            raise InvalidError("value", f"it has no JSON form: {problem(error)}") from error
         return text
 
     def load(self, text: bytes) -> T:
@@ -79,7 +82,7 @@ class Codec(Generic[T]):
         try:
             return self._load(text)
         except (ValueError, RecursionError) as error:
-            raise CorruptError(f"a stored value is not of the type asked for: {error}") from error
+            raise CorruptError(f"a stored value is not of the type asked for: {problem(error)}") from error
 
 
 def pack(text: bytes) -> bytes:
@@ -142,6 +145,22 @@ def _holds(kind: Any, model: type) -> bool:  # noqa: ANN401  whatever can be a t
     if inspect.isclass(kind):
         return issubclass(kind, model)
     return any(_holds(inner, model) for inner in get_args(kind))
+
+
+def problem(error: BaseException) -> str:
+    """Return what is wrong with a value, and where, without the value itself, which Pydantic's own text repeats."""
+    if type(error).__name__.startswith("PydanticSerialization"):
+        return "a field holds what is not of its type"
+    listed = getattr(error, "errors", None)
+    if not callable(listed):
+        return str(error)
+    problems = cast("list[dict[str, Any]]", listed(include_input=False, include_url=False))
+    shown = [f"{one['msg']} - at `{_path(one['loc'])}`" for one in problems[:_SHOWN]]
+    return "; ".join(shown) + ("" if len(problems) <= _SHOWN else f"; and {len(problems) - _SHOWN} more")
+
+
+def _path(places: tuple[int | str, ...]) -> str:
+    return "$" + "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places)
 
 
 def check_plain(name: str, value: object, depth: int) -> None:

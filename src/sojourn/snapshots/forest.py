@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from sojourn.errors import InvalidError
 from sojourn.kernel import Record
@@ -34,16 +34,20 @@ class Rules(NamedTuple):
         """
         if keep is None and older_than is None and status is None:
             raise InvalidError("keep", "a prune needs a rule: keep, older_than or status")
+        if keep is not None and type(cast("object", keep)) is not int:
+            raise InvalidError("keep", f"a number is asked for, not a {type(keep).__name__}")
         if keep is not None and keep < 1:
             raise InvalidError("keep", "the newest leaf always stays, so it is at least 1")
+        if older_than is not None and not isinstance(cast("object", older_than), timedelta):
+            raise InvalidError("older_than", f"a timedelta is asked for, not a {type(older_than).__name__}")
         if older_than is not None and older_than < timedelta(0):
             raise InvalidError("older_than", "it is not negative")
         if status is None:
             return cls(keep, older_than, None)
         try:
             named = frozenset(Status(one) for one in status)
-        except ValueError as error:
-            raise InvalidError("status", f"{error}") from error
+        except (TypeError, ValueError) as error:
+            raise InvalidError("status", f"some of the statuses are asked for: {error}") from error
         if not named:
             raise InvalidError("status", "it names no status")
         return cls(keep, older_than, named)

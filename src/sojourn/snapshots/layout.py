@@ -5,7 +5,8 @@
 | `snapshot.head`   | session   | nothing       | its newest leaf, its counters          | last new | as the session |
 | `snapshot`        | session   | place         | one snapshot without its state         | pending  | until deleted  |
 | `snapshot.state`  | session   | place         | its state: a difference, or whole      | none     | as it is used  |
-| `snapshot.state`  | session   | place, piece  | a piece of a large one                 | none     | as the whole   |
+| `snapshot.large`  | session   | place         | what of its state is large             | none     | as the state   |
+| `snapshot.large`  | session   | place, piece  | a piece of that                        | none     | as the whole   |
 | `snapshot.branch` | session   | branch        | the tip of a branch, which is a leaf   | none     | while a leaf   |
 | `snapshot.name`   | session   | name          | the branch of this name                | none     | until deleted  |
 | `snapshot.lease`  | session   | branch        | who takes a turn on it                 | granted  | lease, renewed |
@@ -40,6 +41,7 @@ __all__ = ["At", "Place", "at_of", "heads", "index", "lengthened", "mint", "mint
 
 ROWS: Final = "snapshot"
 STATES: Final = "snapshot.state"
+LARGE: Final = "snapshot.large"
 BRANCHES: Final = "snapshot.branch"
 NAMES: Final = "snapshot.name"
 LEASES: Final = "snapshot.lease"
@@ -64,11 +66,16 @@ class At(NamedTuple):
         """The item of its records."""
         return f"{self.branch:08x}.{self.number:012x}"
 
+    @classmethod
+    def of(cls, item: str) -> At:
+        """Return where the snapshot of this item stands."""
+        branch, number = item.split(".")
+        return cls(int(branch, 16), int(number, 16))
+
 
 def at_of(key: Key) -> At:
-    """Return where the snapshot of this record stands."""
-    branch, number = key.item[:21].split(".")
-    return At(int(branch, 16), int(number, 16))
+    """Return where the snapshot of this record stands, or of this piece of its state."""
+    return At.of(key.item[:21])
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -76,6 +83,12 @@ class Place(msgspec.Struct, frozen=True):
 
     tenant: str
     session: str
+
+    @classmethod
+    def of(cls, partition: str) -> Place:
+        """Return whose partition this is."""
+        tenant, _, session = partition.partition(_UNDER)
+        return cls(tenant, session)
 
     @property
     def partition(self) -> str:
@@ -103,8 +116,12 @@ class Place(msgspec.Struct, frozen=True):
         """What makes its state of that of its parent, or the state."""
         return Key(STATES, self.partition, at.item)
 
+    def large(self, at: At) -> Key:
+        """What of that is too large to stand among the others."""
+        return Key(LARGE, self.partition, at.item)
+
     def states(self, last: At, first: int = 0) -> Span:
-        """The states of one branch from the number `first` up to and with `last`, with their pieces, last first."""
+        """The states of one branch from the number `first` up to and with `last`, last first."""
         stop = At(last.branch, last.number + 1).item
         return Span(STATES, self.partition, At(last.branch, first).item, stop, limit=limits.PAGE_MAX, reverse=True)
 
@@ -150,7 +167,7 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def all(self) -> tuple[Span, ...]:
         """Everything of the session but its head."""
-        spaces = (ROWS, STATES, BRANCHES, NAMES, LEASES, LOCAL, ORPHANS)
+        spaces = (ROWS, STATES, LARGE, BRANCHES, NAMES, LEASES, LOCAL, ORPHANS)
         return tuple(Span(space, self.partition) for space in spaces)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import msgspec
 
@@ -53,6 +53,8 @@ class Saving(Generic[S]):
         self._tenant = tenant
         self._reader = Reader(shelf, tenant)
         self._author = Author(shelf, self._reader, tenant, local=local)
+        if expect_leaf is not None and not isinstance(cast("object", expect_leaf), str):
+            raise InvalidError("expect_leaf", f"an id or NO_LEAF is asked for, not a {type(expect_leaf).__name__}")
         self._expected = None if expect_leaf is None else str(expect_leaf)
         self._if_moved = if_moved
 
@@ -84,7 +86,7 @@ class Saving(Generic[S]):
                 wanted = msgspec.structs.replace(wanted, parent=parent)
             made = await self._author.create(tx, place, snapshot_id, wanted)
         if made.entry is not None:  # known by its stamp: if it is never committed, nobody asks for it
-            self._shelf.states.keep(made.place, made.entry, instead_of=made.replaced)
+            self._shelf.states.keep(made.place, made.entry)
         return made.row.id
 
     async def _found(self, tx: Attempt, place: Place | None, snapshot_id: str | None) -> Found | None:

@@ -16,7 +16,7 @@ import msgspec
 
 from sojourn import limits
 from sojourn.errors import ConflictError
-from sojourn.kernel import Attempt, DeleteSpan, Key, Reads, Record, chunks
+from sojourn.kernel import Attempt, Key, Reads, Record
 from sojourn.snapshots import stored
 from sojourn.snapshots.erasure import forget, noted
 from sojourn.snapshots.forest import Forest, Node, Rules
@@ -122,8 +122,9 @@ class Pruner(Generic[S]):
             if row.ttl:
                 put = msgspec.structs.replace(put, token=row.token or standing.revision)
             if state is not None:
-                replaces = await tx.get(self._place.state(node.at))
-                whole, size, writes = stored.put_state(self._place, node.at, state, None, row.stamp, replaces=replaces)
+                whole, size, writes = stored.put_state(
+                    self._place, node.at, state, None, row.stamp, before=node.row.stored
+                )
                 tx.write(*writes)
                 put = msgspec.structs.replace(put, stored=size, way=whole.way, base=whole.base)
             tx.write(stored.put_row(self._place, node.at, put))
@@ -197,8 +198,7 @@ class Pruner(Generic[S]):
         """Delete a snapshot, and what says where it is; those that name it as their parent are marked as orphans."""
         tx.delete(node.record.key)
         state = self._place.state(node.at)
-        if node.row.stored > limits.CHUNK_BYTES // 2:  # compressed it may be one record, and then there are no pieces
-            tx.write(DeleteSpan(chunks.span(state)))
+        tx.write(*stored.cleared(self._place, node.at, node.row.stored))
         tx.delete(state)
         if minted(node.id) is None:
             tx.delete(self._place.local(node.id))
@@ -250,7 +250,8 @@ class Pruner(Generic[S]):
             if last is None:
                 tx.delete(record.key)
                 continue
-            branch = last.at.branch if forest.tip(last.at.branch, gone) is last else None
+            goes_on = name.branch is not None and forest.tip(last.at.branch, gone) is last
+            branch = last.at.branch if goes_on else None
             tx.put(record.key, stored.encode(Name(branch, last.at, last.id)))
 
     def _put_head(self, tx: Attempt, standing: Record, head: Head) -> None:

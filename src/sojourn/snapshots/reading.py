@@ -13,6 +13,7 @@ import msgspec
 from sojourn import limits
 from sojourn.errors import BranchedError, CorruptError, StateLostError
 from sojourn.kernel import (
+    PENDING,
     Absent,
     Attempt,
     Conflict,
@@ -32,7 +33,7 @@ from sojourn.snapshots.model import FinishReason, Snapshot, SnapshotInfo, Status
 from sojourn.snapshots.states import BrokenError, StateCodec, States
 from sojourn.snapshots.stored import Entry, Head, Row
 
-__all__ = ["Found", "Reader", "Shelf"]
+__all__ = ["Found", "Look", "Reader", "Shelf", "read_head", "settled", "spot_of"]
 
 S = TypeVar("S")
 
@@ -222,7 +223,7 @@ class Reader(Generic[S]):
         if head.newest is None:
             return None
         if reject_branching and head.leaves > 1:
-            raise branched(place, head)
+            raise _branched(place, head)
         return await self._at_in(tx, place, head.newest.at)
 
     async def _get(self, key: Key, tx: Attempt | None) -> Record | None:
@@ -270,7 +271,7 @@ class Reader(Generic[S]):
         if head.newest is None:
             return Look(None, head_record, None, answer.now)
         if reject_branching and head.leaves > 1:
-            raise branched(place, head)
+            raise _branched(place, head)
         at = head.newest.at
         self._shelf.states.note_branch(place, at.branch)
         for record in answer.records.spans[0]:
@@ -282,7 +283,7 @@ class Reader(Generic[S]):
         return Look(found, head_record, None, answer.now)
 
     async def snapshot(self, found: Found) -> Snapshot[S]:
-        """Return a snapshot with its state; one that has expired is stored as such.
+        """Return a snapshot with its state.
 
         Raises:
             StateLostError: its state cannot be put together any more.
@@ -290,14 +291,6 @@ class Reader(Generic[S]):
             UnavailableError: the store could not be reached.
         """
         entry = await self.entry(found)
-        return self.shown(found, entry)
-
-    def shown(self, found: Found, entry: Entry | None) -> Snapshot[S]:
-        """Return a snapshot with this state.
-
-        Raises:
-            CorruptError: its state is not of the type asked for.
-        """
         state = None if entry is None else self._shelf.codec.decode(entry.state)
         return Snapshot(**msgspec.structs.asdict(found.info), state=state)
 
@@ -319,6 +312,8 @@ class Reader(Generic[S]):
                 )
             except BrokenError as error:
                 broken = error
+            if found.record.revision == PENDING:  # an attempt has written it, and nobody else
+                break
             standing = await self.at(found.place, found.at)  # a prune may have moved it
         assert broken is not None
         raise await self._lost(found, broken) from broken
@@ -349,6 +344,30 @@ class Reader(Generic[S]):
             readable=readable,
         )
 
+    async def run(self, place: Place, at: At, most: int) -> tuple[list[tuple[Record, Row]], At | None]:
+        """Return up to `most` snapshots of one branch, from there on upwards, and where the next ancestor stands.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+            CorruptError: a record is damaged.
+        """
+        span = msgspec.structs.replace(
+            place.rows(most), start=At(at.branch, 0).item, stop=At(at.branch, at.number + 1).item, reverse=True
+        )
+        (records,) = (await self._store.read(Reads(spans=(span,)))).records.spans
+        rows = [(record, stored.row(record)) for record in records]
+        # Within a branch each stands behind the one before it, but for those that a prune took from between.
+        taken = 1 if rows and at_of(rows[0][0].key) == at else 0
+        while taken < len(rows) and rows[taken - 1][1].parent_at == at_of(rows[taken][0].key):
+            taken += 1
+        last = rows[taken - 1][1] if taken else None
+        if last is None or last.parent is None:
+            return rows[:taken], None
+        if last.parent_at is not None:
+            return rows[:taken], last.parent_at
+        found = await self.find_in(place, last.parent)  # it may have come after its child
+        return rows[:taken], None if found is None else found.at
+
     async def settle(self, found: Found) -> None:
         """Store that a snapshot has expired, unless a sign of life came meanwhile.
 
@@ -367,8 +386,7 @@ class Reader(Generic[S]):
 
 def spot_of(record: Record) -> At:
     """Read where a snapshot stands from the record of its id."""
-    branch, number = record.value.decode().split(".")
-    return At(int(branch, 16), int(number, 16))
+    return At.of(record.value.decode())
 
 
 def read_head(record: Record | None) -> Head:
@@ -376,7 +394,7 @@ def read_head(record: Record | None) -> Head:
     return Head() if record is None else stored.head(record)
 
 
-def branched(place: Place, head: Head) -> BranchedError:
+def _branched(place: Place, head: Head) -> BranchedError:
     """Return the error for a session with more than one leaf."""
     return BranchedError(
         f"the session {place.session!r} has branching snapshots ({head.leaves} leaves), so no single one is the latest;"

@@ -25,11 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class TurnContext(Generic[S]):
-    """What `async with snapshots.turn(...)` works with; entered once."""
+    """A turn that is yet to begin, for `async with`. It is entered once, and gives the `Turn`."""
 
     def __init__(self, shelf: Shelf[S], starter: Starter[S], wish: Wish) -> None:
         self._shelf = shelf
-        self._store = shelf.store
         self._starter = starter
         self._wish = wish
         self._life: _Life[S] | None = None
@@ -97,33 +96,46 @@ class _Life(Generic[S]):
             if isinstance(error, asyncio.CancelledError) and not is_other:
                 assert self.turn.stopped is not None
                 raise self.turn.stopped from None
+        detached, self.turn.detached = self.turn.detached, None
+        goes_on = False
+        self.turn.is_left = True
         try:
-            await self._end(error)
+            goes_on = await self._end(error, detached)
         finally:
-            if not self.turn.has_ended and self.turn.detached is None:
-                giving = self._store.spawn(self.turn.lease.release(), finish=True)
-                giving.add_done_callback(seen)
+            if not goes_on:
+                self._over(detached)
 
-    async def _end(self, error: BaseException | None) -> None:
+    async def _end(self, error: BaseException | None, detached: Detached[S] | None) -> bool:
+        """End the turn, or have it go on in the background; return whether it does."""
         if self.turn.has_ended:
-            return
+            return False
         if error is not None:
             await self._fail(error)
-        elif self.turn.detached is not None:
-            detached = self.turn.detached
-            try:
-                await self.turn.store_partial()
-            except BaseException:
-                self.turn.detached = None
-                raise
-            self._store.spawn(self._go_on(detached)).add_done_callback(lambda _: detached.ended.set())
+        elif self.turn.is_undecided:
+            raise InvalidError("tx", "the end of this turn is yet to be committed; leave its block after that")
         else:
             try:
-                await self.turn.complete()
+                if detached is None:
+                    await self.turn.complete()
+                else:
+                    await self.turn.store_partial()
             except (InvalidError, LimitError) as refused:  # its state cannot be stored, but that it failed can
                 self.turn.forget()
                 await self._fail(refused)
                 raise
+        if error is None and detached is not None:
+            going = self._store.spawn(self._go_on(detached))
+            going.add_done_callback(lambda _: detached.ended.set())
+            return True
+        return False
+
+    def _over(self, detached: Detached[S] | None) -> None:
+        """Give the lease of a turn back that has not been ended, so that it expires, and tell who waits for it."""
+        if not self.turn.has_ended and not self.turn.is_undecided:
+            giving = self._store.spawn(self.turn.lease.release(), finish=True)
+            giving.add_done_callback(seen)
+        if detached is not None:
+            detached.ended.set()
 
     async def _fail(self, error: BaseException) -> None:
         """Store that the turn has failed, whatever becomes of who waits for that; its own error is the one raised."""
@@ -147,13 +159,13 @@ class _Life(Generic[S]):
     async def _go_on(self, detached: Detached[S]) -> None:
         """Go on with the turn in the background, and end it."""
         self._work_in_this_task()
+        self.turn.is_left = False
         failed: BaseException | None = None
         try:
             if self.turn.stopped is None:
                 await detached.work(self.turn)
         except BaseException as error:  # noqa: BLE001  whatever ended it, the turn is stored
             failed = error
-        self.turn.detached = None
         try:
             await self.leave(failed)
         except (TurnAbortedError, LeaseLostError):

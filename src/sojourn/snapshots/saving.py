@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from sojourn import limits
 from sojourn.errors import InvalidError, SnapshotSettledError
 from sojourn.kernel import Absent, Attempt, Committed, Now, Put, Reads, Record, RevisionIs, Span, Transaction, ids
 from sojourn.snapshots import stored
@@ -203,6 +204,9 @@ class Author(Generic[S]):
         """
         _check_rewrite(found, wanted)
         place, at, old = found.place, found.at, found.row
+        head = read_head(await tx.get(place.head))
+        if head.erasing:
+            raise ErasingError(place)
         row = msgspec.structs.replace(
             old,
             status=wanted.status,
@@ -221,9 +225,7 @@ class Author(Generic[S]):
         if row.ttl:  # the record has a new revision, so the token is no longer that of its own
             row = msgspec.structs.replace(row, token=old.token or found.record.revision)
         tx.write(stored.put_row(place, at, row))
-        head = Head()
         if row.stored != old.stored:
-            head = read_head(await tx.get(place.head))
             head = msgspec.structs.replace(head, stored=head.stored + row.stored - old.stored)
             tx.put(place.head, stored.encode(head), rank=Now())
         return Made(place, at, row, head, entry)
@@ -271,23 +273,15 @@ class Author(Generic[S]):
         """Say whether another snapshot has named this one as its parent before it was there."""
         if await tx.get(place.orphan(snapshot_id)) is None:
             return False
-        above = parent.row
-        while above is not None:
-            if above.parent == snapshot_id:
+        # Parents never change, and whoever adds a snapshot changes the head: so this need not be guarded.
+        at = parent.at
+        while at is not None:
+            run, at = await self._reader.run(place, at, limits.PAGE_MAX)
+            if any(row.parent == snapshot_id for _, row in run):
                 problem = f"{parent.id!r} descends from {snapshot_id!r}, and no snapshot is its own heir"
                 raise InvalidError("parent_id", problem)
-            above = await self._above(tx, place, above)
         tx.delete(place.orphan(snapshot_id))
         return True
-
-    async def _above(self, tx: Attempt, place: Place, row: Row) -> Row | None:
-        """Return the parent of a snapshot, also if it came after its child; None when it is not there."""
-        at = row.parent_at
-        if at is None and row.parent is not None:
-            spot = await tx.get(place.local(row.parent))
-            at = None if spot is None else spot_of(spot)
-        record = None if at is None else await tx.get(place.row(at))
-        return None if record is None else stored.row(record)
 
     async def _newest(
         self, tx: Attempt, place: Place, head: Head, parent: _Parent, leaf: Newest | None
@@ -307,9 +301,6 @@ class Author(Generic[S]):
         """Add the state of a snapshot to an attempt, and return it with the record that tells of it."""
         if state is None:
             return None, row
-        old = None
-        if row.stamp:
-            old = await tx.get(place.state(at))
         on = None
         above = parent.row
         # The state of a pending snapshot may still change, so nothing is made to depend on it.
@@ -318,7 +309,7 @@ class Author(Generic[S]):
                 on = await self._shelf.states.load(place, parent.at, above, self._shelf.store.read)
             except BrokenError:
                 on = None  # what is lost above must not take this one with it
-        entry, size, writes = stored.put_state(place, at, state, on, stored.stamp(), replaces=old)
+        entry, size, writes = stored.put_state(place, at, state, on, stored.stamp(), before=row.stored)
         tx.write(*writes)
         row = msgspec.structs.replace(
             row, stamp=entry.stamp, size=state.size, stored=size, way=entry.way, base=entry.base
@@ -356,15 +347,23 @@ class Author(Generic[S]):
                 tx.put(key, place.session.encode())
             return
         # Written anew each time, so that nobody who deletes an earlier snapshot of this id takes it away.
-        (standing,) = (await self._shelf.store.read(Reads((key,)))).records.keys
-        put = Put(key, place.session.encode())
+        answer = await self._shelf.store.read(Reads((key,)))
+        (standing,), now = answer.records.keys, answer.now
+        put = Put(key, place.session.encode(), rank=Now())
         while True:
-            _check_session(standing, place, snapshot_id)
+            if standing is not None and not await self._led_to_nothing(standing, snapshot_id, now):
+                _check_session(standing, place, snapshot_id)
             guard = Absent(key) if standing is None else RevisionIs(key, standing.revision)
             outcome = await self._shelf.store.submit(Transaction(ids.new(), (guard,), (put,)))
             if isinstance(outcome, Committed):
                 return
-            standing = outcome.found
+            standing, now = outcome.found, outcome.now
+
+    async def _led_to_nothing(self, note: Record, snapshot_id: str, now: int) -> bool:
+        """Say whether a note of where an id is was left by a save that was given up."""
+        if now - (note.rank or 0) < limits.SNAPSHOT_NOTE.total_seconds() * 1_000:
+            return False
+        return await self._reader.find_in(Place(self._tenant, note.value.decode()), snapshot_id) is None
 
 
 async def scan_all(tx: Attempt, span: Span) -> list[Record]:

@@ -17,14 +17,13 @@ import socket
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeAlias, TypeVar, cast, overload
 
 import msgspec
 
 from sojourn import limits
 from sojourn.errors import InvalidError
 from sojourn.kernel import Attempt, Cursor, Leases, Listing, Page, RankSpan, Reads, Store
-from sojourn.kernel.clock import moment
 from sojourn.kernel.difference import Difference, differences
 from sojourn.kernel.listing import checked_limit
 from sojourn.snapshots import stored, watching
@@ -43,7 +42,6 @@ from sojourn.snapshots.model import (
     checked_session,
     checked_snapshot_id,
     checked_tenant,
-    moment_of,
     resolve_id,
 )
 from sojourn.snapshots.mutating import Saving, unknown
@@ -51,7 +49,6 @@ from sojourn.snapshots.reading import Found, Reader, Shelf, read_head
 from sojourn.snapshots.running import TurnContext
 from sojourn.snapshots.starting import Starter, Wish
 from sojourn.snapshots.states import StateCodec, States
-from sojourn.snapshots.stored import Head
 from sojourn.snapshots.timeline import Timeline
 from sojourn.snapshots.tree import Tree
 
@@ -59,7 +56,8 @@ __all__ = ["Snapshots"]
 
 S = TypeVar("S")
 
-Context = Mapping[str, Any]
+Context: TypeAlias = Mapping[str, Any]
+"""What is known of the caller; `tenant=` finds in it whose snapshots these are."""
 
 
 class Snapshots(Generic[S]):
@@ -140,10 +138,9 @@ class Snapshots(Generic[S]):
             CorruptError: its state is not of the type asked for, or its record is damaged.
             UnavailableError: the store could not be reached.
         """
-        timeline, found = await self._found(
-            snapshot_id, session_id, context, reject_branching=reject_branching, tx=tx, states=True
-        )
-        return None if timeline is None or found is None else await self._reader(timeline).snapshot(found)
+        timeline = await self._timeline_by(snapshot_id, session_id, context, tx)
+        rejects = self._reject_branching if reject_branching is None else reject_branching
+        return None if timeline is None else await timeline.get(snapshot_id, reject_branching=rejects, tx=tx)
 
     async def get_info(
         self,
@@ -162,8 +159,9 @@ class Snapshots(Generic[S]):
             CorruptError: its record is damaged.
             UnavailableError: the store could not be reached.
         """
-        _, found = await self._found(snapshot_id, session_id, context, reject_branching=reject_branching, tx=tx)
-        return None if found is None else found.info
+        timeline = await self._timeline_by(snapshot_id, session_id, context, tx)
+        rejects = self._reject_branching if reject_branching is None else reject_branching
+        return None if timeline is None else await timeline.info(snapshot_id, reject_branching=rejects, tx=tx)
 
     def history(
         self,
@@ -216,12 +214,15 @@ class Snapshots(Generic[S]):
         """
         tenant = self._tenant_of(context)
         span = RankSpan(heads(tenant), limit=checked_limit(limit), reverse=True)
-        behind = None if after is None else Cursor.decode(after, span.space)
+        if after is not None:
+            Cursor.decode(after, span.space)  # refused here, and not when it is read
 
         async def read(after: str | None) -> Page[SessionInfo]:
-            cursor = behind if after is None else Cursor.decode(after, span.space)
+            cursor = None if after is None else Cursor.decode(after, span.space)
             page = await self._store.rank(msgspec.structs.replace(span, after=cursor))
-            infos = [_session_info(tenant, record.key.partition, stored.head(record)) for record in page.records]
+            heads = [(Place.of(record.key.partition), stored.head(record)) for record in page.records]
+            # Tenants whose hashes are alike share a space.
+            infos = [stored.session_info(place, head) for place, head in heads if place.tenant == tenant]
             shown = tuple(info for info in infos if info is not None)
             return Page(shown, None if page.cursor is None else page.cursor.encode(span.space))
 
@@ -236,24 +237,20 @@ class Snapshots(Generic[S]):
         """
         place = self._place(session_id, context)
         (record,) = (await self._store.read(Reads((place.head,)))).records.keys
-        return _session_info(place.tenant, place.partition, read_head(record))
+        return stored.session_info(place, read_head(record))
 
     async def diff(self, old_id: str, new_id: str, *, context: Context | None = None) -> tuple[Difference, ...]:
         """Return the places at which the states of two snapshots differ, of one session or of two.
 
         Raises:
+            InvalidError: an id is out of form.
             SnapshotUnknownError: there is no such snapshot.
             StateLostError: one of the states cannot be put together any more.
             UnavailableError: the store could not be reached.
         """
-        values: list[object] = []
-        for snapshot_id in (checked_snapshot_id(old_id, "old_id"), checked_snapshot_id(new_id, "new_id")):
-            timeline, found = await self._found(snapshot_id, None, context, states=True)
-            if timeline is None or found is None:
-                raise unknown(snapshot_id)
-            entry = await self._reader(timeline).entry(found)
-            values.append(None if entry is None else msgspec.json.decode(entry.state.text()))
-        return differences(*values)
+        tenant = self._tenant_of(context)
+        old, new = checked_snapshot_id(old_id, "old_id"), checked_snapshot_id(new_id, "new_id")
+        return differences(await self._plain_state(tenant, old), await self._plain_state(tenant, new))
 
     async def branches(self, session_id: str, *, context: Context | None = None) -> dict[str, str]:
         """Return the named branches of a session: by name the id of the last snapshot of each.
@@ -369,7 +366,8 @@ class Snapshots(Generic[S]):
         """Take a session away with all its snapshots, branches and leases. False: there was none.
 
         It takes bounded steps. Whoever is at work on a turn there is stopped. Cancelled or failed, some of it is still
-        there, hidden; whoever saves into the session next, or deletes it again, takes the rest away first.
+        there: the session and its listings show none of it, a snapshot may still be found by its id, and whoever saves
+        into the session next, or deletes it again, takes the rest away first.
 
         Raises:
             UnavailableError: the store could not be reached; some may have been deleted.
@@ -404,17 +402,17 @@ class Snapshots(Generic[S]):
         return await timeline.prune(keep=keep, older_than=older_than, status=status, dry_run=dry_run)
 
     async def expire(self, limit: int = limits.PAGE_MAX) -> int:
-        """Store of each pending snapshot whose worker is gone that it has expired, and return how many those are.
+        """Store that pending snapshots have expired, up to `limit` whose workers are gone, and return how many.
 
-        It looks through up to `limit` pending ones, of all tenants. Every reader does so for what it reads; this is for
-        what nobody reads.
+        It looks through those of all tenants. Every reader does so for what it reads; this is for what nobody reads.
 
         Raises:
+            InvalidError, LimitError: the limit is out of range.
             UnavailableError: the store could not be reached.
         """
+        checked_limit(limit)
         expired = 0
-        span = RankSpan(ROWS, limit=min(limit, limits.PAGE))
-        async for page in self._store.rank_pages(span):
+        async for page in self._store.rank_pages(RankSpan(ROWS)):
             for record in page.records:
                 tenant, _, session = record.key.partition.partition("\x01")
                 reader: Reader[S] = Reader(self._shelf, tenant)
@@ -422,9 +420,8 @@ class Snapshots(Generic[S]):
                 if found is not None and found.is_due:
                     await reader.settle(found)
                     expired += 1
-            limit -= len(page.records)
-            if limit <= 0:
-                break
+                if expired == limit:
+                    return expired
         return expired
 
     # -- Watching -----------------------------------------------------------------------------------------------------
@@ -481,9 +478,12 @@ class Snapshots(Generic[S]):
 
         Raises:
             InvalidError: a value is out of form, or `after` is of another session.
+            BranchedError: on entering: the session has more than one leaf, and that is to be refused.
             LeaseHeldError: on entering: another turn is in progress.
             NotResumableError, SnapshotUnknownError: on entering: `after` is not completed, or not there.
-            TurnAbortedError, LeaseLostError: on leaving: it was stopped; nothing of it was stored.
+            ConflictError: on entering: rivals in other processes were faster again and again.
+            LimitError: on leaving: the state is too large; the turn is stored as failed.
+            TurnAbortedError, LeaseLostError: on leaving: it was stopped; nothing more of it was stored.
             UnavailableError: nothing was written. CommitUnknownError: perhaps written.
         """
         return self._turn(self._place(session_id, context), if_busy, wait, after=after, branch=branch)
@@ -502,8 +502,7 @@ class Snapshots(Generic[S]):
             SnapshotUnknownError: on entering: there is no such snapshot.
             NotResumableError: on entering: its parent is not completed.
         """
-        tenant = self._tenant_of(context)
-        place = Place(tenant, "")
+        place = Place(self._tenant_of(context), "")  # the session is that of the snapshot
         return self._turn(place, if_busy, wait, beside=checked_snapshot_id(snapshot_id))
 
     def timeline(self, session_id: str, *, context: Context | None = None) -> Timeline[S]:
@@ -531,7 +530,7 @@ class Snapshots(Generic[S]):
         wish = Wish(
             place=place,
             if_busy=checked_policy("if_busy", if_busy),
-            wait=wait.total_seconds() if isinstance(wait, timedelta) else float(wait),
+            wait=_seconds(wait),
             after=None if after is None else checked_snapshot_id(after, "after"),
             branch=None if branch is None else checked_name(branch),
             beside=beside,
@@ -547,33 +546,28 @@ class Snapshots(Generic[S]):
     def _place(self, session_id: str, context: Context | None) -> Place:
         return Place(self._tenant_of(context), checked_session(session_id))
 
-    def _reader(self, timeline: Timeline[S]) -> Reader[S]:
-        return Reader(self._shelf, timeline.tenant)
-
     async def _timeline_of(self, tenant: str, snapshot_id: str, tx: Attempt | None = None) -> Timeline[S] | None:
         """Return the session of a snapshot, None when no session has it."""
         known = await Reader(self._shelf, tenant).place_of(snapshot_id, tx)
         return None if known is None else Timeline(self._shelf, self._leases, known[0], local=False)
 
-    async def _found(
-        self,
-        snapshot_id: str | None,
-        session_id: str | None,
-        context: Context | None,
-        *,
-        reject_branching: bool | None = None,
-        tx: Attempt | None = None,
-        states: bool = False,
-    ) -> tuple[Timeline[S] | None, Found | None]:
+    async def _timeline_by(
+        self, snapshot_id: str | None, session_id: str | None, context: Context | None, tx: Attempt | None
+    ) -> Timeline[S] | None:
+        """Return the session that exactly one of two ids names, None when no session has that snapshot."""
         resolve_id(snapshot_id, session_id)
         if session_id is not None:
-            timeline: Timeline[S] | None = self.timeline(session_id, context=context)
-            assert timeline is not None
-            rejects = self._reject_branching if reject_branching is None else reject_branching
-            return timeline, await timeline.find(reject_branching=rejects, states=states, tx=tx)
-        checked = checked_snapshot_id(snapshot_id)
-        timeline = await self._timeline_of(self._tenant_of(context), checked, tx)
-        return timeline, None if timeline is None else await timeline.find(checked, states=states, tx=tx)
+            return self.timeline(session_id, context=context)
+        return await self._timeline_of(self._tenant_of(context), checked_snapshot_id(snapshot_id), tx)
+
+    async def _plain_state(self, tenant: str, snapshot_id: str) -> object:
+        """Return the state of a snapshot as JSON data, whatever its type."""
+        reader = Reader(self._shelf, tenant)
+        found = await reader.find(snapshot_id, states=True)
+        if found is None:
+            raise unknown(snapshot_id)
+        entry = await reader.entry(found)
+        return None if entry is None else msgspec.json.decode(entry.state.text())
 
     def _looking(self, tenant: str, snapshot_id: str) -> watching.Read:
         async def read() -> Found | None:
@@ -583,17 +577,9 @@ class Snapshots(Generic[S]):
         return read
 
 
-def _session_info(tenant: str, partition: str, head: Head) -> SessionInfo | None:
-    """Return what is known of a session; None of one without snapshots, or of another tenant."""
-    owner, _, session = partition.partition("\x01")
-    if head.newest is None or head.erasing or owner != tenant:
-        return None
-    return SessionInfo(
-        session_id=session,
-        created_at=moment(head.created),
-        newest=head.newest.id,
-        newest_at=moment_of(head.newest.created),
-        snapshots=head.snapshots,
-        leaves=head.leaves,
-        stored_bytes=head.stored,
-    )
+def _seconds(wait: timedelta | float) -> float:
+    if isinstance(wait, timedelta):
+        return wait.total_seconds()
+    if not isinstance(cast("object", wait), int | float):
+        raise InvalidError("wait", f"a timedelta or a number of seconds is asked for, not a {type(wait).__name__}")
+    return float(wait)

@@ -179,31 +179,31 @@ class Starter(Generic[S]):
         if wish.is_root:
             return _Plan()
         if wish.after is not None:
-            found = await self._known_of(wish, reader)
-            return _Plan(found)
-        if wish.branch is None and (known := self._known.pop(wish.place.partition, None)) is not None:
+            return _Plan(await self._exactly(wish, wish.after, reader))
+        known = self._known.pop(wish.place.partition, None) if wish.branch is None else None
+        if known is not None and not (wish.reject_branching and stored.head(known.head).leaves > 1):
             return _Plan(known.found, known=known)
-        name = None if wish.branch is None else await self._named(wish, wish.branch)
-        if name is not None:
-            seen, at, now = name
-            return await self._behind(reader, await reader.at(wish.place, at, states=True), seen, now)
+        seen: dict[Key, Record | None] = {}
+        if wish.branch is not None:
+            at, now = await self._named(wish, wish.branch, seen)
+            if at is not None:
+                return await self._behind(reader, await reader.at(wish.place, at, states=True), seen, now)
         look = await reader.look(wish.place, states=True, reject_branching=wish.reject_branching)
-        seen = {wish.place.head: look.head}
+        seen[wish.place.head] = look.head
         if look.tip is not None:
             seen[look.tip.key] = look.tip
         return await self._behind(reader, look.newest, seen, look.now)
 
-    async def _known_of(self, wish: Wish, reader: Reader[S]) -> Found:
-        """Return the snapshot that a turn is to go on from, and from no other."""
-        assert wish.after is not None
-        found = await reader.find(wish.after, states=True)
+    async def _exactly(self, wish: Wish, after: str, reader: Reader[S]) -> Found:
+        """Return the snapshot of this id, from which a turn can go on."""
+        found = await reader.find(after, states=True)
         if found is None:
-            raise unknown(wish.after)
+            raise unknown(after)
         if found.place != wish.place:
-            raise InvalidError("after", f"{wish.after!r} is a snapshot of the session {found.place.session!r}")
+            raise InvalidError("after", f"{after!r} is a snapshot of the session {found.place.session!r}")
         if found.status is not Status.COMPLETED:
             raise NotResumableError(
-                f"a turn goes on from a completed snapshot, and {wish.after!r} is {found.status.value}",
+                f"a turn goes on from a completed snapshot, and {after!r} is {found.status.value}",
                 status=found.status.value,
             )
         return found
@@ -216,20 +216,22 @@ class Starter(Generic[S]):
         parent = found.row.parent
         return msgspec.structs.replace(wish, place=found.place, after=parent, is_root=parent is None)
 
-    async def _named(self, wish: Wish, branch: str) -> tuple[dict[Key, Record | None], At, int] | None:
-        """Return where the last snapshot of a named branch stands, and what says so; None: there is no such branch."""
+    async def _named(self, wish: Wish, branch: str, seen: dict[Key, Record | None]) -> tuple[At | None, int]:
+        """Return where the last snapshot of a named branch stands, None when there is no such branch; and the time.
+
+        What says so is added to `seen`.
+        """
         key = wish.place.name(branch)
         answer = await self._store.read(Reads((key,)))
-        (record,) = answer.records.keys
+        (seen[key],) = (record,) = answer.records.keys
         if record is None:
-            return None
+            return None, answer.now
         name = stored.name(record)
         if name.branch is None:
-            return {key: record}, At(*name.at), answer.now
-        tip_key = wish.place.branch(name.branch)
-        (tip,) = (await self._store.read(Reads((tip_key,)))).records.keys
-        at = At(*name.at) if tip is None else At(name.branch, stored.tip(tip).number)
-        return {key: record, tip_key: tip}, at, answer.now
+            return At(*name.at), answer.now
+        key = wish.place.branch(name.branch)
+        (seen[key],) = (tip,) = (await self._store.read(Reads((key,)))).records.keys
+        return At(*name.at) if tip is None else At(name.branch, stored.tip(tip).number), answer.now
 
     async def _behind(self, reader: Reader[S], tip: Found | None, seen: Mapping[Key, Record | None], now: int) -> _Plan:
         """Return a plan to go on from a tip: from itself, or from its nearest ancestor that is completed."""

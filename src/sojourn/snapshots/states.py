@@ -14,17 +14,18 @@ import msgspec
 
 from sojourn import limits
 from sojourn.errors import CorruptError, InvalidError, LimitError
-from sojourn.kernel import Reads, Record, Snapshot, Span
-from sojourn.kernel.codec import check_plain, codec
+from sojourn.kernel import Reads, Record, Snapshot, Span, chunks
+from sojourn.kernel.codec import check_plain, codec, problem
 from sojourn.snapshots.layout import At, Place
 from sojourn.snapshots.parts import State
-from sojourn.snapshots.stored import Delta, Entry, Row, deltas
+from sojourn.snapshots.stored import NOTHING, Delta, Entry, Row, completed, deltas
 
 __all__ = ["BrokenError", "StateCodec", "States"]
 
 S = TypeVar("S")
 
-_NOTHING: Final = b"null"
+_LARGE: Final = 400
+"""States kept apart that are read in one trip."""
 
 
 class StateCodec(Generic[S]):
@@ -57,7 +58,7 @@ class StateCodec(Generic[S]):
             try:
                 self._codec.load(text)
             except CorruptError as error:
-                raise InvalidError("state", f"it is not of its type: {error.__cause__ or error}") from error
+                raise InvalidError("state", f"it is not of its type: {problem(error.__cause__ or error)}") from error
         # What comes back equal is plain; a tuple does not, and is: only then is the value walked through.
         elif msgspec.json.decode(text) != value:
             check_plain("state", value, limits.JSON_DEPTH)
@@ -152,6 +153,7 @@ class States:
         entry = self.kept(place, at, row.stamp)
         if entry is None:
             chain, base = await self._chain(place, at, row, read, deltas(seen))
+            chain = await _completed(place, chain, read)
             entry = _put_together(at, row, chain, base)
             self.keep(place, entry)
         return entry
@@ -197,6 +199,24 @@ class States:
             del self._numbers[partition, at.branch]
 
 
+async def _completed(
+    place: Place, chain: list[tuple[At, Delta]], read: Callable[[Reads], Awaitable[Snapshot]]
+) -> list[tuple[At, Delta]]:
+    """Return the way to a state with what of it is kept apart."""
+    apart = [number for number, (_, delta) in enumerate(chain) if delta.apart]
+    for start in range(0, len(apart), _LARGE):
+        page = apart[start : start + _LARGE]
+        keys = tuple(place.large(chain[number][0]) for number in page)
+        records = (await read(Reads(keys, tuple(chunks.span(key) for key in keys)))).records
+        for number, record, pieces in zip(page, records.keys, records.spans, strict=True):
+            at, delta = chain[number]
+            whole = completed(delta, record, pieces)
+            if whole is None:
+                raise BrokenError(at)
+            chain[number] = at, whole
+    return chain
+
+
 async def _read(read: Callable[[Reads], Awaitable[Snapshot]], spans: list[Span]) -> dict[At, Delta | None]:
     found: dict[At, Delta | None] = {}
     for records in (await read(Reads(spans=tuple(spans)))).records.spans:
@@ -214,7 +234,7 @@ def _put_together(at: At, row: Row, chain: list[tuple[At, Delta]], base: Entry |
         else:
             begun, changes = base.state, chain[::-1]
             way, start = base.way, base.base
-        state = begun.after(bytes(delta.body) for _, delta in changes if bytes(delta.body) != _NOTHING)
+        state = begun.after(bytes(delta.body) for _, delta in changes if bytes(delta.body) != NOTHING)
     except CorruptError as error:
         raise BrokenError(first_at) from error
     if state.size != row.size:

@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import secrets
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
 from sojourn import limits
 from sojourn.errors import CorruptError
-from sojourn.kernel import Key, Now, Put, Record, Write, chunks
+from sojourn.kernel import Delete, DeleteSpan, Key, Now, Put, Record, Write, chunks
+from sojourn.kernel.clock import moment
 from sojourn.kernel.codec import pack, unpack
 from sojourn.snapshots.layout import At, Place, at_of, lengthened, shortened
-from sojourn.snapshots.model import Failure, FinishReason, SnapshotInfo, Status, moment_of
+from sojourn.snapshots.model import Failure, FinishReason, SessionInfo, SnapshotInfo, Status, moment_of
 from sojourn.snapshots.parts import State
 
 __all__ = [
     "Delta",
     "Entry",
     "Head",
+    "NOTHING",
     "Name",
     "Newest",
     "Row",
     "Tip",
+    "cleared",
+    "completed",
     "deltas",
     "encode",
     "encode_row",
@@ -40,6 +44,7 @@ __all__ = [
     "put_row",
     "put_state",
     "row",
+    "session_info",
     "stamp",
     "tip",
 ]
@@ -165,6 +170,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     """What makes a state: a change of the state `on` which it builds, or, with None there, the state itself.
 
     `on` is the branch, number and stamp of another snapshot. The first of a branch names the `forks` before that one.
+    A body that is `apart` bytes long is kept in a record of its own.
     """
 
     stamp: str
@@ -172,6 +178,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     forks: tuple[_Spot, ...]
     checksum: int
     body: msgspec.Raw
+    apart: int = 0
 
     @property
     def at(self) -> At:
@@ -190,6 +197,9 @@ class Entry(msgspec.Struct, frozen=True):
     base: At
     forks: tuple[At, ...] = ()
 
+
+NOTHING: Final = b"null"
+"""The change of a state that is the same as the one it builds on."""
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DELTA: Final = msgspec.json.Decoder(Delta)
@@ -231,7 +241,7 @@ def row(record: Record) -> Row:
     """
     line = _decoded(_ROW, record)
     fields = msgspec.structs.asdict(line)
-    session = record.key.partition.partition("\x01")[2]
+    session = Place.of(record.key.partition).session
     fields["id"] = lengthened(line.id, session, at_of(record.key))
     if isinstance(line.parent, int):
         if line.above is None:
@@ -275,46 +285,62 @@ def put_row(place: Place, at: At, value: Row) -> Put:
 
 
 def put_state(
-    place: Place, at: At, state: State, on: Entry | None, mark: str, *, replaces: Record | None
+    place: Place, at: At, state: State, on: Entry | None, mark: str, *, before: int = 0
 ) -> tuple[Entry, int, tuple[Write, ...]]:
     """Return the state as an entry, the bytes it takes, and the writes that store it at this place.
 
     It is stored as a change of `on`, unless there is none, the state itself is smaller, or the way becomes too long.
+    `before` is the bytes of what stands there, which it replaces.
 
     Raises:
         LimitError: it is larger than `limits.SNAPSHOT_STATE_BYTES`.
     """
-    change = None if on is None else on.state.difference(state)
     if on is not None:
-        body = b"null" if change is None else change
+        change = on.state.difference(state)
+        body = NOTHING if change is None else change
         way = on.way + len(body) + limits.SNAPSHOT_RECORD_BYTES
         if len(body) < state.size and way <= 2 * state.size + limits.SNAPSHOT_SLACK_BYTES:
             is_fork = on.at.branch != at.branch
             forks = (on.at, *on.forks) if is_fork else on.forks
             named = tuple((fork.branch, fork.number) for fork in forks[1 : limits.SNAPSHOT_FORKS]) if is_fork else ()
-            delta = Delta(mark, (on.at.branch, on.at.number, on.stamp), named, zlib.crc32(body), msgspec.Raw(body))
+            builds_on = (on.at.branch, on.at.number, on.stamp)
             entry = Entry(at, mark, state, way, on.base, forks)
-            return entry, len(body), chunks.put(place.state(at), pack(_ENCODE(delta)), replaces=replaces)
+            return entry, len(body), _put(place, at, Delta(mark, builds_on, named, 0, msgspec.Raw(body)), before)
     body = state.text()
-    delta = Delta(mark, None, (), zlib.crc32(body), msgspec.Raw(body))
     entry = Entry(at, mark, state, len(body) + limits.SNAPSHOT_RECORD_BYTES, at)
-    return entry, len(body), chunks.put(place.state(at), pack(_ENCODE(delta)), replaces=replaces)
+    return entry, len(body), _put(place, at, Delta(mark, None, (), 0, msgspec.Raw(body)), before)
 
 
-def deltas(records: Sequence[Record]) -> dict[At, Delta | None]:
-    """Read states' records, last first, as they came of one span; None stands for a damaged one.
+def cleared(place: Place, at: At, before: int) -> tuple[Write, ...]:
+    """Return the writes that delete what of a state is kept apart, given the bytes of what stands there."""
+    if before <= limits.SNAPSHOT_APART_BYTES:
+        return ()
+    return (DeleteSpan(chunks.span(place.large(at))), Delete(place.large(at)))
 
-    Pieces at the end whose first record was not on the page any more are left out.
-    """
-    found: dict[At, Delta | None] = {}
-    pieces: list[Record] = []
-    for record in records:
-        if "\x01" in record.key.item:
-            pieces.append(record)
-            continue
-        found[at_of(record.key)] = _delta(record, tuple(reversed(pieces)))
-        pieces = []
-    return found
+
+def _put(place: Place, at: At, delta: Delta, before: int) -> tuple[Write, ...]:
+    body = bytes(delta.body)
+    checked = msgspec.structs.replace(delta, checksum=zlib.crc32(body))
+    if len(body) <= limits.SNAPSHOT_APART_BYTES:
+        return (*cleared(place, at, before), Put(place.state(at), pack(_ENCODE(checked))))
+    short = msgspec.structs.replace(checked, body=msgspec.Raw(NOTHING), apart=len(body))
+    large = chunks.put(place.large(at), pack(body), replaces=None)
+    return (*cleared(place, at, before), Put(place.state(at), pack(_ENCODE(short))), *large)
+
+
+def deltas(records: Iterable[Record]) -> dict[At, Delta | None]:
+    """Read states' records; None stands for a damaged one."""
+    return {at_of(record.key): _delta(record) for record in records}
+
+
+def completed(delta: Delta, large: Record | None, pieces: tuple[Record, ...]) -> Delta | None:
+    """Return a state's record with the body that was kept apart; None when that is missing or damaged."""
+    try:
+        body = b"" if large is None else unpack(chunks.join(large, pieces))
+    except CorruptError:
+        return None
+    whole = msgspec.structs.replace(delta, body=msgspec.Raw(body), apart=0)
+    return whole if zlib.crc32(body) == delta.checksum else None
 
 
 def info(place: Place, value: Row, *, heartbeat: int | None = None) -> SnapshotInfo:
@@ -335,12 +361,29 @@ def info(place: Place, value: Row, *, heartbeat: int | None = None) -> SnapshotI
     )
 
 
-def _delta(record: Record, pieces: tuple[Record, ...]) -> Delta | None:
+def session_info(place: Place, value: Head) -> SessionInfo | None:
+    """Return what is shown of a session's record; None of one without snapshots."""
+    if value.newest is None or value.erasing:
+        return None
+    return SessionInfo(
+        session_id=place.session,
+        created_at=moment(value.created),
+        newest=value.newest.id,
+        newest_at=moment_of(value.newest.created),
+        snapshots=value.snapshots,
+        leaves=value.leaves,
+        stored_bytes=value.stored,
+    )
+
+
+def _delta(record: Record) -> Delta | None:
     try:
-        delta = _DELTA.decode(unpack(chunks.join(record, pieces)))
+        delta = _DELTA.decode(unpack(record.value))
     except (CorruptError, msgspec.DecodeError):
         return None
-    return delta if zlib.crc32(delta.body) == delta.checksum else None
+    if delta.on is not None and delta.on[1] >= at_of(record.key).number:
+        return None  # nothing builds on what came after it
+    return delta if delta.apart or zlib.crc32(delta.body) == delta.checksum else None
 
 
 def _decoded(decoder: msgspec.json.Decoder[_T], record: Record) -> _T:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from sojourn import limits
-from sojourn.errors import (
-    ConflictError,
-    InvalidError,
-)
+from sojourn.errors import ConflictError, InvalidError
 from sojourn.kernel import Attempt, Cursor, Leases, Listing, Page, Reads, Record
 from sojourn.kernel.lease import ending
 from sojourn.kernel.listing import checked_limit
@@ -38,7 +35,7 @@ from sojourn.snapshots.model import (
 )
 from sojourn.snapshots.mutating import BusyError, Saving, unknown
 from sojourn.snapshots.pruning import Pruner
-from sojourn.snapshots.reading import Found, Reader, Shelf, settled
+from sojourn.snapshots.reading import Found, Reader, Shelf, read_head, settled
 from sojourn.snapshots.saving import ErasingError
 from sojourn.snapshots.stored import Name
 from sojourn.snapshots.tree import Tree, grown
@@ -47,6 +44,9 @@ __all__ = ["Timeline"]
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+_HISTORY: Final = "snapshot.history"
+"""What the cursors of this listing are of."""
 
 
 class Timeline(Generic[S]):
@@ -205,6 +205,8 @@ class Timeline(Generic[S]):
             found = await self.find(snapshot_id, tx=tx)
             if found is None:
                 raise unknown(snapshot_id)
+            if read_head(await tx.get(self._place.head)).erasing:
+                raise ErasingError(self._place)
             if await tx.get(self._place.name(name)) is not None:
                 raise InvalidError("branch", f"the session {self.session_id!r} has a branch {name!r} already")
             tip = await tx.get(self._place.branch(found.at.branch))
@@ -261,10 +263,11 @@ class Timeline(Generic[S]):
             SnapshotUnknownError: there is no such snapshot.
         """
         checked_limit(limit)
-        begins = None if after is None else self._resumed(after)
+        if after is not None:
+            self._resumed(after)  # refused here, and not when it is read
 
         async def read(after: str | None) -> Page[SnapshotInfo]:
-            at = begins if after is None else self._resumed(after)
+            at = None if after is None else self._resumed(after)
             if at is None:
                 found = await self.find(snapshot_id)
                 if found is None and snapshot_id is not None:
@@ -272,11 +275,11 @@ class Timeline(Generic[S]):
                 at = None if found is None else found.at
             infos: list[SnapshotInfo] = []
             while at is not None and len(infos) < limit:
-                run, at = await self._run(at, limit - len(infos))
-                infos += run
+                run, at = await self._reader.run(self._place, at, limit - len(infos))
+                infos += await self._infos([record for record, _ in run])
             return Page(tuple(infos), None if at is None else self._cursor(at))
 
-        return Listing(read, None)
+        return Listing(read, after)
 
     async def rows(self) -> list[SnapshotInfo]:
         """Return every snapshot of the session without its state, in the order in which they were stored.
@@ -329,28 +332,11 @@ class Timeline(Generic[S]):
     def _pruner(self) -> Pruner[S]:
         return Pruner(self._shelf, self._reader, self._place)
 
-    async def _run(self, at: At, most: int) -> tuple[list[SnapshotInfo], At | None]:
-        """Return up to `most` snapshots of one branch from there on upwards, and where the next one stands."""
-        span = msgspec.structs.replace(
-            self._place.rows(most), stop=At(at.branch, at.number + 1).item, start=At(at.branch, 0).item, reverse=True
-        )
-        (records,) = (await self._store.read(Reads(spans=(span,)))).records.spans
-        if not records or at_of(records[0].key) != at:  # it was taken away
-            return [], None
-        rows = [stored.row(record) for record in records]
-        # Within a branch each stands behind the one before it, but for those that a prune took from between.
-        taken = 1
-        while taken < len(rows) and rows[taken - 1].parent_at == at_of(records[taken].key):
-            taken += 1
-        infos = await self._infos(records[:taken])
-        last = rows[taken - 1]
-        if last.parent is None or last.parent_at is not None:
-            return infos, last.parent_at
-        found = await self._reader.find_in(self._place, last.parent)  # it may have come after its child
-        return infos, None if found is None else found.at
-
     async def _records(self) -> list[Record]:
-        """Return the record of every snapshot, in the order in which they were stored."""
+        """Read every snapshot of the session, in the order in which they were stored; none of one being deleted."""
+        (head,) = (await self._store.read(Reads((self._place.head,)))).records.keys
+        if read_head(head).erasing:
+            return []
         records = [record async for record in self._store.scan(self._place.rows())]
         return sorted(records, key=lambda record: at_of(record.key).number)
 
@@ -374,8 +360,4 @@ class Timeline(Generic[S]):
         cursor = Cursor.decode(after, _HISTORY)
         if cursor.partition != self._place.partition:
             raise InvalidError("cursor", "this is not a cursor of this listing; start again without one")
-        branch, number = cursor.item.split(".")
-        return At(int(branch, 16), int(number, 16))
-
-
-_HISTORY = "snapshot.history"
+        return At.of(cursor.item)

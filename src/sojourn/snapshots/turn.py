@@ -29,6 +29,7 @@ from sojourn.errors import (
 )
 from sojourn.kernel import Attempt, Committed, Lease, Now, Record
 from sojourn.kernel.codec import check_plain
+from sojourn.kernel.waiting import seen
 from sojourn.snapshots import stored
 from sojourn.snapshots.model import (
     Failure,
@@ -80,6 +81,10 @@ class Turn(Generic[S]):
         self._settled: Status | None = None
         self._stop: SojournError | None = None
         self.detached: Detached[S] | None = None
+        self.is_undecided = False
+        """An attempt has its end, and is not committed yet."""
+        self.is_left = False
+        """Its block has been left."""
         self.session: AgentSession[S] = AgentSession[S].over(self._draft, session_id=self._place.session)
 
     @property
@@ -153,7 +158,7 @@ class Turn(Generic[S]):
             TurnAbortedError: it was aborted before; nothing was written.
             LeaseLostError: its lease ended or was taken; nothing was written.
             ClosedError: it has ended already.
-            InvalidError: the error or the state cannot be stored; nothing was written.
+            InvalidError, LimitError: the error or the state cannot be stored; nothing was written.
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; perhaps written.
         """
@@ -178,16 +183,19 @@ class Turn(Generic[S]):
     async def _end(
         self, status: Status, finish: FinishReason | None, error: Failure | None, tx: Attempt | None
     ) -> SnapshotInfo | None:
-        if self._settled is not None:
-            raise ClosedError(f"this turn has ended already: it is {self._settled.value}")
-        if self._stop is not None:
-            raise self._stop
-        ending = _Ending(status, finish, error)
+        self._check_at_work()
+        ending = _Ending(status, finish, error, is_alone=tx is None)
         if tx is not None:
             await self._write_end(tx, ending)
             return None
         await self._store.run(lambda tx: self._write_end(tx, ending))
         return stored.info(self._place, ending.row) if ending.row is not None else None
+
+    def _check_at_work(self) -> None:
+        if self._settled is not None:
+            raise ClosedError(f"this turn has ended already: it is {self._settled.value}")
+        if self._stop is not None:
+            raise self._stop
 
     async def _write_end(self, tx: Attempt, ending: _Ending) -> None:
         """Add the end of the turn to an attempt."""
@@ -198,13 +206,19 @@ class Turn(Generic[S]):
         ending.row = row = msgspec.structs.replace(row, error=ending.error)
         tx.write(stored.put_row(self._place, self._begun.made.at, row), *lease.ending)
         tx.put(self._place.head, stored.encode(head), rank=Now())
-        lease.is_ending = True
+        lease.is_ending = self.is_undecided = True
+        if entry is not None:  # known by its stamp: if it is never committed, nobody asks for it
+            self._shelf.states.keep(self._place, entry)
 
         def became(outcome: Committed | CommitUnknownError | None) -> None:
+            self.is_undecided = False
             if isinstance(outcome, Committed):
                 self._settled = ending.status
                 lease.let_go()
-                self._note(outcome, row, entry, head)
+                if ending.is_alone:
+                    self._note(outcome, row, entry, head)
+            elif self.is_left and not ending.is_alone:  # nobody is there any more to give it back
+                self._store.spawn(lease.release(), finish=True).add_done_callback(seen)
             elif outcome is None:
                 lease.keep_on()
 
@@ -236,9 +250,8 @@ class Turn(Generic[S]):
         state = self._draft.result()
         if state is None:
             return row, None, head
-        replaces = await tx.get(self._place.state(self._begun.made.at)) if row.stamp else None
         entry, size, writes = stored.put_state(
-            self._place, self._begun.made.at, state, self._begun.base, stored.stamp(), replaces=replaces
+            self._place, self._begun.made.at, state, self._begun.base, stored.stamp(), before=row.stored
         )
         tx.write(*writes)
         before = row.stored
@@ -288,12 +301,25 @@ class Turn(Generic[S]):
         )
 
     async def store_partial(self) -> None:
-        """Store the state as far as it came, with the pending snapshot."""
+        """Store the state as far as it came, for others to read while the turn goes on.
+
+        It stays with the snapshot however the turn ends, until its end stores another.
+
+        Raises:
+            TurnAbortedError: it was aborted before; nothing was written.
+            LeaseLostError: its lease ended or was taken; nothing was written.
+            ClosedError: it has ended already.
+            InvalidError, LimitError: the state cannot be stored; nothing was written.
+            UnavailableError: the store could not be reached; nothing was written.
+            CommitUnknownError: the answer was lost; perhaps written.
+        """
+        self._check_at_work()
 
         async def work(tx: Attempt) -> None:
             row, entry, head = await self._with_state(tx, await self._standing(tx))
             if entry is None:
                 return
+            self._shelf.states.keep(self._place, entry)
             row = msgspec.structs.replace(row, token=self._begun.lease.token)
             put = stored.put_row(self._place, self._begun.made.at, row)
             tx.write(put)
@@ -331,7 +357,8 @@ class Turn(Generic[S]):
 class _Ending:
     """How a turn is to end, and its record once that is written."""
 
-    def __init__(self, status: Status, finish: FinishReason | None, error: Failure | None) -> None:
+    def __init__(self, status: Status, finish: FinishReason | None, error: Failure | None, *, is_alone: bool) -> None:
+        self.is_alone = is_alone
         self.status = status
         self.finish = finish
         self.error = error
