@@ -298,6 +298,15 @@ SNAPSHOT_PARTS_DEPTH: Final = 4
 """Levels of objects within a state that are compared by name. What lies deeper is stored anew when it changes. It may
 grow, and must never shrink: stored changes rely on it."""
 
+SNAPSHOT_GLANCES: Final = 8
+"""Times a turn is planned anew when its branch turns out to be taken, before it waits: some have it for a moment."""
+
+SNAPSHOT_TRIES: Final = 3
+"""Times a state is put together anew that a prune may have moved while it was read."""
+
+SNAPSHOT_LARGE_READS: Final = 400
+"""Large states that are read in one trip."""
+
 SNAPSHOT_STEP: Final = 200
 """Snapshots that one commit of a prune or a deletion takes away."""
 

@@ -1,12 +1,13 @@
 """Turns that go on in the background: seen, watched and aborted from anywhere, and ended whatever becomes of them."""
 
 import asyncio
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from sojourn.errors import ClosedError, InvalidError, LeaseHeldError
+from sojourn.errors import ClosedError, InvalidError, LeaseHeldError, TurnAbortedError
 from sojourn.kernel import Store
 from sojourn.snapshots import Detached, SnapshotInfo, Snapshots, Status, Turn
 from tests.documents.conftest import HastyClock
@@ -16,6 +17,9 @@ __all__ = ["elsewhere"]
 
 PENDING, COMPLETED, FAILED = Status.PENDING, Status.COMPLETED, Status.FAILED
 ABORTED, EXPIRED = Status.ABORTED, Status.EXPIRED
+
+PATIENCE_S = 30.0
+"""After that much real time something that never happens is a failure, and not a run that hangs."""
 
 
 class OnPurposeError(Exception):
@@ -196,3 +200,81 @@ async def test_work_may_end_its_turn_itself(snapshots: Snapshots[Any]) -> None:
     await going.wait()
     info = await found(snapshots, going.snapshot_id)
     assert (info.status, info.finish_reason) == (COMPLETED, "length")
+
+
+# == Those that never go on in the background
+
+
+class Ending:
+    """A turn that is detached and then does not come so far, in one of the ways that there are."""
+
+    def __init__(self, snapshots: Snapshots[Any], work: Work) -> None:
+        self._snapshots = snapshots
+        self._work = work
+        self.going: Detached[Any] | None = None
+
+    async def take(self, how: str) -> None:
+        async with self._snapshots.turn("chat") as turn:
+            turn.messages.append("question")
+            self.going = turn.detach(self._work)
+            if how == "it raises":
+                raise OnPurposeError
+            if how == "it is completed by hand":
+                await turn.complete()
+            if how == "it fails by hand":
+                await turn.fail("on purpose")
+            if how == "it cannot be stored":
+                turn.state["custom"] = object()
+            if how.startswith("it is aborted"):
+                assert await self._snapshots.abort(turn.snapshot_id) is PENDING
+            if how == "it is aborted and waits":
+                await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "status"),
+    [
+        ("it raises", OnPurposeError, FAILED),
+        ("it is completed by hand", None, COMPLETED),
+        ("it fails by hand", None, FAILED),
+        ("it cannot be stored", InvalidError, FAILED),
+        ("it is aborted", TurnAbortedError, ABORTED),
+        ("it is aborted and waits", TurnAbortedError, ABORTED),
+    ],
+    ids=lambda each: each if isinstance(each, str) and each.startswith("it ") else "",
+)
+async def test_who_waits_for_a_turn_that_never_went_on_is_told(
+    snapshots: Snapshots[Any], clock: HastyClock, work: Work, how: str, error: type[Exception] | None, status: Status
+) -> None:
+    ending = Ending(snapshots, work)
+    with nullcontext() if error is None else pytest.raises(error):
+        await ending.take(how)
+    going = ending.going
+    assert going is not None
+    await asyncio.wait_for(going.wait(), PATIENCE_S)
+    assert (await found(snapshots, going.snapshot_id)).status is status
+    assert not work.begun.is_set()
+    assert await turned(snapshots, "on"), "nobody holds the session any more"
+
+
+async def test_a_turn_that_raises_behind_a_detach_while_the_store_is_away_expires(
+    snapshots: Snapshots[Any], elsewhere: Start, clock: HastyClock, work: Work
+) -> None:
+    """Nobody keeps it alive any more, though its process lives on."""
+    there = await elsewhere()
+    going: list[Detached[Any]] = []
+
+    async def begin() -> None:
+        async with there.snapshots.turn("chat") as turn:
+            going.append(turn.detach(work))
+            there.wire.cut()
+            raise OnPurposeError
+
+    with clock.hasty(), pytest.raises(OnPurposeError):
+        await begin()
+    await asyncio.wait_for(going[0].wait(), PATIENCE_S)
+    there.wire.resume()
+    await pass_time(there.store, clock, 2 * LEASE)
+    assert (await found(snapshots, going[0].snapshot_id)).status is EXPIRED
+    assert not work.begun.is_set()
+    assert await turned(snapshots, "on")

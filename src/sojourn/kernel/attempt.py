@@ -249,6 +249,11 @@ class Attempt:
             tell(became)
 
     @property
+    def is_settled(self) -> bool:
+        """Say whether it is over."""
+        return self._is_settled
+
+    @property
     def is_awaited(self) -> bool:
         """Say whether somebody wants to be told what becomes of it."""
         return bool(self._settling)

@@ -61,6 +61,11 @@ def is_within(attempt: object) -> bool:
     return any(one is attempt for one in _attempts.get())
 
 
+def is_within_any() -> bool:
+    """Say whether the caller runs within an attempt that is not over."""
+    return any(not one.is_settled for one in _attempts.get())
+
+
 class Store:
     """Records in one database, through one engine. Open it with `async with`, by `await`, or by `open`.
 

@@ -3,8 +3,9 @@
 Two rules of the face are stated here, once.
 
 **The newest leaf.** A leaf is a snapshot that no other snapshot of its session names as its parent. The newest of
-them is the one with the latest `created_at`, as an instant; of equal ones, the one that was stored last. Taking a
-snapshot from the middle of a branch makes no leaf of the one before it: the branch goes on behind the gap.
+them is the one with the latest `created_at`, as an instant; of equal ones, the one that was stored last. Where
+snapshots were taken away, one that none names any more is a leaf only if its branch ends with it, so a line with a gap
+has one leaf and not two. The first child of a leaf goes on with its branch, each further one begins a branch.
 
 **Timestamps.** `created_at` is what the caller gives, else the engine's time at the first save, and never moves.
 `updated_at` and `heartbeat_at` are what the caller gives, and nothing else is added; of a snapshot that a turn made
@@ -17,7 +18,7 @@ import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
@@ -88,7 +89,7 @@ Policy: TypeAlias = Literal["reject", "branch", "queue"]
 """What to do where somebody else is at work, or was faster: refuse, go on beside it, or go on behind it."""
 
 
-_POLICIES: Final[tuple[Policy, ...]] = ("reject", "branch", "queue")
+_POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 
 
 class NoLeaf(StrEnum):

@@ -37,9 +37,6 @@ __all__ = ["Found", "Look", "Reader", "Shelf", "read_head", "settled", "spot_of"
 
 S = TypeVar("S")
 
-_TRIES = 3
-"""How often a state is looked for that a prune may have moved while it was read."""
-
 
 class Shelf(msgspec.Struct, Generic[S], frozen=True):
     """What the parts of the face share: the store, the form of states, and those that have been seen."""
@@ -303,7 +300,7 @@ class Reader(Generic[S]):
         """
         standing: Found | None = found
         broken: BrokenError | None = None
-        for _ in range(_TRIES):
+        for _ in range(limits.SNAPSHOT_TRIES):
             if standing is None or not standing.row.stamp:
                 return None
             try:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sojourn import limits
-from sojourn.errors import InvalidError, LimitError
+from sojourn.errors import ClosedError, InvalidError, LimitError
 from sojourn.snapshots.form import Form, form_of, is_plain, plain_text
 from sojourn.snapshots.parts import Items, State
 from sojourn.snapshots.states import StateCodec
@@ -137,6 +137,7 @@ class Draft(Generic[S]):
     """
 
     def __init__(self, codec: StateCodec[S], base: State | None) -> None:
+        self._is_closed = False
         self.version = 0
         self._codec = codec
         self._base = base
@@ -188,6 +189,7 @@ class Draft(Generic[S]):
 
     @state.setter
     def state(self, value: S) -> None:
+        self._check_open()
         self._record_from(self._codec.encode(value))
         self.version += 1
 
@@ -221,6 +223,14 @@ class Draft(Generic[S]):
         text = self._member(name)
         return None if text is None else msgspec.json.decode(text)
 
+    def close(self) -> None:
+        """Refuse changes from now on: what is here has been stored."""
+        self._is_closed = True
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the turn has ended, so this would not be stored; take another turn")
+
     def put(self, name: str, value: object) -> None:
         """Give a copy of the value this name in a plain state. An equal one is no change.
 
@@ -228,6 +238,7 @@ class Draft(Generic[S]):
             InvalidError: it is no plain JSON data.
             LimitError: the state would be larger than `limits.SNAPSHOT_STATE_BYTES`.
         """
+        self._check_open()
         text = plain_text(name, value)
         if text == self._member(name):
             return
@@ -245,6 +256,7 @@ class Draft(Generic[S]):
 
     def replace(self, form: Form, start: int, stop: int, texts: list[bytes]) -> None:
         """Replace a run of items of a list."""
+        self._check_open()
         live = None if isinstance(self._value, UnsetType) else form.own(self._value)
         if live is not None:
             live[start:stop] = form.load(texts)

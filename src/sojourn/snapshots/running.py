@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from sojourn.errors import ClosedError, InvalidError, LeaseLostError, LimitError, SojournError, TurnAbortedError
+from sojourn.kernel.store import is_within_any
 from sojourn.kernel.waiting import seen
 from sojourn.snapshots.reading import Shelf
 from sojourn.snapshots.starting import Starter, Wish
@@ -37,6 +38,10 @@ class TurnContext(Generic[S]):
         """Begin the turn."""
         if self._life is not None:
             raise ClosedError("a turn is entered once; ask for another one")
+        if is_within_any():  # which would run again, and the turn with it
+            raise InvalidError(
+                "turn", "it commits by itself; begin it before `store.run`, and end it there by `complete(tx=)`"
+            )
         begun = await self._starter.start(self._wish)
         self._life = _Life(self._shelf, Turn(self._shelf, self._starter, begun))
         self._life.attend()

@@ -149,7 +149,7 @@ class Author(Generic[S]):
         head = await self._head(tx, place, snapshot_id, wanted.parent)
         parent = await self._parent(tx, place, snapshot_id, wanted.parent)
         is_awaited = snapshot_id is not None and await self._is_awaited(tx, place, snapshot_id, parent)
-        goes_on = parent.is_tip and not is_awaited
+        goes_on = parent.is_tip and not is_awaited and await self._is_of(tx, place, parent, name)
         branch = parent.at.branch if goes_on and parent.at is not None else head.branches
         at = At(branch, head.number + 1)
         row_id = mint(place.session, at) if snapshot_id is None else snapshot_id
@@ -178,15 +178,15 @@ class Author(Generic[S]):
             number=at.number,
             branches=max(head.branches, branch + 1),
             snapshots=head.snapshots + 1,
-            leaves=head.leaves + (not goes_on) - (is_awaited * (1 + parent.is_tip)),
+            leaves=head.leaves + (not is_awaited) - parent.is_tip,
             stored=head.stored + row.stored,
             created=head.created or now,
             newest=await self._newest(tx, place, head, parent, None if is_awaited else leaf),
         )
+        if not goes_on and parent.is_tip and parent.at is not None:
+            tx.delete(place.branch(parent.at.branch))
         if not is_awaited:
             tx.put(place.branch(branch), stored.encode(Tip(at.number, created, row_id)))
-        elif parent.is_tip and parent.at is not None:
-            tx.delete(place.branch(parent.at.branch))
         tx.put(place.head, stored.encode(head), rank=Now())
         if name is not None:
             tx.put(place.name(name), stored.encode(Name(branch, at, row_id)))
@@ -268,6 +268,16 @@ class Author(Generic[S]):
             raise InvalidError("parent_id", f"{parent_id!r} is a snapshot of the session {elsewhere.place.session!r}")
         tx.put(place.orphan(parent_id), b"")
         return _Parent(parent_id)
+
+    async def _is_of(self, tx: Attempt, place: Place, parent: _Parent, name: str | None) -> bool:
+        """Say whether a snapshot made under a name goes on with the branch of its parent, which is a tip.
+
+        Under a name only with the branch of that name: each name keeps a branch of its own.
+        """
+        if name is None or parent.at is None:
+            return True
+        record = await tx.get(place.name(name))
+        return record is not None and stored.name(record).branch == parent.at.branch
 
     async def _is_awaited(self, tx: Attempt, place: Place, snapshot_id: str, parent: _Parent) -> bool:
         """Say whether another snapshot has named this one as its parent before it was there."""

@@ -105,8 +105,10 @@ class Snapshots(Generic[S]):
         lease: timedelta = limits.SNAPSHOT_LEASE,
         holder: str | None = None,
     ) -> None:
-        if lease < limits.LEASE_TTL_MIN:
-            raise InvalidError("lease", f"a lease lives at least {limits.LEASE_TTL_MIN}")
+        if not isinstance(cast("object", lease), timedelta) or lease < limits.LEASE_TTL_MIN:
+            raise InvalidError("lease", f"it is a timedelta of at least {limits.LEASE_TTL_MIN}")
+        if holder is not None and not holder.strip():
+            raise InvalidError("holder", "must not be empty")
         self._store = store
         self._tenant = tenant if tenant is None or callable(tenant) else checked_tenant(tenant)
         self._reject_branching = reject_branching
@@ -327,7 +329,7 @@ class Snapshots(Generic[S]):
     ) -> None:
         """Give a name to a branch that begins behind a snapshot; a turn with `branch=` goes on with it.
 
-        Nothing is copied: it writes one small record. A leaf can be named as well, so that its branch has a name.
+        Nothing is copied: it writes one small record. The name stands for this snapshot until a turn is taken under it.
 
         Raises:
             SnapshotUnknownError: there is no such snapshot; nothing was written.
@@ -414,9 +416,9 @@ class Snapshots(Generic[S]):
         expired = 0
         async for page in self._store.rank_pages(RankSpan(ROWS)):
             for record in page.records:
-                tenant, _, session = record.key.partition.partition("\x01")
-                reader: Reader[S] = Reader(self._shelf, tenant)
-                found = await reader.at(Place(tenant, session), at_of(record.key))
+                place = Place.of(record.key.partition)
+                reader: Reader[S] = Reader(self._shelf, place.tenant)
+                found = await reader.at(place, at_of(record.key))
                 if found is not None and found.is_due:
                     await reader.settle(found)
                     expired += 1
@@ -579,7 +581,9 @@ class Snapshots(Generic[S]):
 
 def _seconds(wait: timedelta | float) -> float:
     if isinstance(wait, timedelta):
-        return wait.total_seconds()
+        wait = wait.total_seconds()
     if not isinstance(cast("object", wait), int | float):
         raise InvalidError("wait", f"a timedelta or a number of seconds is asked for, not a {type(wait).__name__}")
+    if not wait >= 0:
+        raise InvalidError("wait", "it is not negative")
     return float(wait)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from sojourn.kernel import Attempt, Key, Lease, Leases, Reads, Record, Transacti
 from sojourn.kernel.turns import Turns
 from sojourn.snapshots import stored
 from sojourn.snapshots.erasure import erase
-from sojourn.snapshots.layout import At, Place
+from sojourn.snapshots.layout import At, Place, at_of
 from sojourn.snapshots.model import Policy, Status
 from sojourn.snapshots.mutating import busy_error, unknown
 from sojourn.snapshots.reading import Found, Reader, Shelf
@@ -29,9 +29,6 @@ from sojourn.snapshots.stored import Entry
 __all__ = ["Begun", "Known", "Starter", "Wish"]
 
 S = TypeVar("S")
-
-_GLANCES: Final = 8
-"""How often a turn is planned anew when a branch turns out to be taken, before it waits: some have it for a moment."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +160,7 @@ class Starter(Generic[S]):
             except ErasingError as erasing:
                 await erase(self._store, erasing.place)
             except _TakenError as taken:
-                if attempt >= _GLANCES:  # before that the next plan may see who has it
+                if attempt >= limits.SNAPSHOT_GLANCES:  # before that the next plan may see who has it
                     if wish.if_busy == "reject":
                         raise taken.error from None
                     return taken.lease
@@ -179,7 +176,8 @@ class Starter(Generic[S]):
         if wish.is_root:
             return _Plan()
         if wish.after is not None:
-            return _Plan(await self._exactly(wish, wish.after, reader))
+            found = await self._exactly(wish, wish.after, reader)
+            return _Plan(found, seen=await self._unnamed(wish), now=found.now)
         known = self._known.pop(wish.place.partition, None) if wish.branch is None else None
         if known is not None and not (wish.reject_branching and stored.head(known.head).leaves > 1):
             return _Plan(known.found, known=known)
@@ -193,6 +191,16 @@ class Starter(Generic[S]):
         if look.tip is not None:
             seen[look.tip.key] = look.tip
         return await self._behind(reader, look.newest, seen, look.now)
+
+    async def _unnamed(self, wish: Wish) -> dict[Key, Record | None]:
+        """Check that the branch which is to begin behind a given snapshot has a name of its own."""
+        if wish.branch is None:
+            return {}
+        key = wish.place.name(wish.branch)
+        if (await self._store.read(Reads((key,)))).records.keys[0] is not None:
+            problem = f"the session {wish.place.session!r} has a branch {wish.branch!r} already; leave out `after`"
+            raise InvalidError("branch", problem)
+        return {key: None}
 
     async def _exactly(self, wish: Wish, after: str, reader: Reader[S]) -> Found:
         """Return the snapshot of this id, from which a turn can go on."""
@@ -230,8 +238,9 @@ class Starter(Generic[S]):
         if name.branch is None:
             return At(*name.at), answer.now
         key = wish.place.branch(name.branch)
-        (seen[key],) = (tip,) = (await self._store.read(Reads((key,)))).records.keys
-        return At(*name.at) if tip is None else At(name.branch, stored.tip(tip).number), answer.now
+        look = (await self._store.read(Reads((key,), (wish.place.last_row(name.branch),)))).records
+        (seen[key],) = look.keys
+        return next((at_of(record.key) for record in look.spans[0]), At(*name.at)), answer.now
 
     async def _behind(self, reader: Reader[S], tip: Found | None, seen: Mapping[Key, Record | None], now: int) -> _Plan:
         """Return a plan to go on from a tip: from itself, or from its nearest ancestor that is completed."""

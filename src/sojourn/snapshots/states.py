@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -23,9 +23,6 @@ from sojourn.snapshots.stored import NOTHING, Delta, Entry, Row, completed, delt
 __all__ = ["BrokenError", "StateCodec", "States"]
 
 S = TypeVar("S")
-
-_LARGE: Final = 400
-"""States kept apart that are read in one trip."""
 
 
 class StateCodec(Generic[S]):
@@ -204,8 +201,8 @@ async def _completed(
 ) -> list[tuple[At, Delta]]:
     """Return the way to a state with what of it is kept apart."""
     apart = [number for number, (_, delta) in enumerate(chain) if delta.apart]
-    for start in range(0, len(apart), _LARGE):
-        page = apart[start : start + _LARGE]
+    for start in range(0, len(apart), limits.SNAPSHOT_LARGE_READS):
+        page = apart[start : start + limits.SNAPSHOT_LARGE_READS]
         keys = tuple(place.large(chain[number][0]) for number in page)
         records = (await read(Reads(keys, tuple(chunks.span(key) for key in keys)))).records
         for number, record, pieces in zip(page, records.keys, records.spans, strict=True):

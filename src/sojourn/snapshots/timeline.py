@@ -191,7 +191,7 @@ class Timeline(Generic[S]):
     async def fork(self, snapshot_id: str, branch: str, *, tx: Attempt | None = None) -> None:
         """Give a name to a branch that begins behind a snapshot; a turn with `branch=` goes on with it.
 
-        Nothing is copied: it writes one small record. A leaf can be named as well, so that its branch has a name.
+        Nothing is copied: it writes one small record. The name stands for this snapshot until a turn is taken under it.
 
         Raises:
             SnapshotUnknownError: there is no such snapshot; nothing was written.
@@ -209,10 +209,7 @@ class Timeline(Generic[S]):
                 raise ErasingError(self._place)
             if await tx.get(self._place.name(name)) is not None:
                 raise InvalidError("branch", f"the session {self.session_id!r} has a branch {name!r} already")
-            tip = await tx.get(self._place.branch(found.at.branch))
-            is_tip = tip is not None and stored.tip(tip).number == found.at.number
-            put = Name(found.at.branch if is_tip else None, found.at, found.row.id)
-            tx.put(self._place.name(name), stored.encode(put))
+            tx.put(self._place.name(name), stored.encode(Name(None, found.at, found.row.id)))
 
         await self.attempt(work, tx)
 
@@ -223,17 +220,15 @@ class Timeline(Generic[S]):
             UnavailableError: the store could not be reached.
         """
         names = {record.key.item: stored.name(record) async for record in self._store.scan(self._place.names)}
-        keys = tuple(self._place.branch(name.branch) for name in names.values() if name.branch is not None)
-        tips: dict[str, Record] = {}
-        for start in range(0, len(keys), limits.PAGE_MAX):
-            page = keys[start : start + limits.PAGE_MAX]
-            records = (await self._store.read(Reads(page))).records.keys
-            tips |= {record.key.item: record for record in records if record is not None}
-        found: dict[str, str] = {}
-        for name, begun in names.items():
-            tip = None if begun.branch is None else tips.get(self._place.branch(begun.branch).item)
-            found[name] = begun.id if tip is None else stored.tip(tip).id
-        return found
+        begun = sorted({name.branch for name in names.values() if name.branch is not None})
+        last: dict[int, str] = {}
+        for start in range(0, len(begun), limits.PAGE):
+            spans = tuple(self._place.last_row(branch) for branch in begun[start : start + limits.PAGE])
+            for records in (await self._store.read(Reads(spans=spans))).records.spans:
+                last |= {at_of(record.key).branch: stored.row(record).id for record in records}
+        return {
+            text: name.id if name.branch is None else last.get(name.branch, name.id) for text, name in names.items()
+        }
 
     async def drop_branch(self, branch: str) -> bool:
         """Forget the name of a branch; its snapshots stay. False: there was no such name.

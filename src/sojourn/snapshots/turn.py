@@ -214,6 +214,7 @@ class Turn(Generic[S]):
             self.is_undecided = False
             if isinstance(outcome, Committed):
                 self._settled = ending.status
+                self._draft.close()
                 lease.let_go()
                 if ending.is_alone:
                     self._note(outcome, row, entry, head)
