@@ -80,6 +80,36 @@ def test_a_number_or_a_text_that_is_more_than_that_is_stored_as_what_it_is() -> 
         codec(list[object]).dump([Amount("nan")])
 
 
+class Many(pydantic.BaseModel):
+    models: list[Model] = []
+    numbers: list[int] = []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"models": [{"name": {"deep": "hunter2"}}]}',
+        b'{"models": [{"name": "a", "weight": "hunter2"}]}',
+        b'{"numbers": ["hunter2", "hunter2", "hunter2", "hunter2", "hunter2", "hunter2", "hunter2", "hunter2"]}',
+        b'{"numbers": [1, "hunter2',
+    ],
+    ids=["of a wrong type", "deep within", "often", "cut"],
+)
+def test_a_wrong_value_of_a_model_is_named_and_not_shown(text: bytes) -> None:
+    with pytest.raises(CorruptError) as caught:
+        codec(Many).load(text)
+    assert "hunter2" not in str(caught.value)
+    assert "$" in str(caught.value), "where it stands is said"
+    assert len(str(caught.value)) < 1_000
+
+
+def test_a_model_with_a_wrong_value_is_refused_and_the_value_not_shown() -> None:
+    wrong = Many.model_construct(models=[Model.model_construct(name="a", weight="hunter2")])
+    with pytest.raises(InvalidError) as caught:
+        codec(Many).encode(wrong)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_foreign_type_is_refused() -> None:
     with pytest.raises(InvalidError, match="no JSON form"):
         codec(object).encode(object())

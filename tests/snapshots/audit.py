@@ -65,8 +65,11 @@ async def _check_head(
     assert (tree.newest, set(tree.leaves)) == (newest, leaves)
     info = await snapshots.get_info(session_id=place.session)
     assert (None if info is None else info.snapshot_id) == newest
-    for name, last in tree.branches.items():
-        assert last in rows, name
+    last = {at.branch: snapshot_id for snapshot_id, (at, _) in rows.items()}
+    async for kept in store.scan(place.names):
+        name = stored.name(kept)
+        assert rows[name.id][0] == name.at
+        assert tree.branches[kept.key.item] == (name.id if name.branch is None else last[name.branch])
 
 
 async def _check_records(store: Store, rows: Mapping[str, tuple[At, Row]], used: set[str], place: Place) -> None:

@@ -267,9 +267,12 @@ async def test_names_stand_for_the_nearest_that_stays(snapshots: Snapshots[Any])
     assert dict(await snapshots.branches("chat")) == {"main": "b", "beside": "b2", "from b": "b"}
     await snapshots.delete("b")
     assert dict(await snapshots.branches("chat")) == {"main": "a", "beside": "b2", "from b": "a"}
-    await say(snapshots, "on", branch="main")
+    one, two, three = [await say(snapshots, text, branch="main") for text in ("one", "two", "three")]
     await snapshots.timeline("chat").delete("a", "b2")
-    assert dict(await snapshots.branches("chat")) == {"main": await newest(snapshots)}
+    assert dict(await snapshots.branches("chat")) == {"main": three}
+    await snapshots.delete(two)
+    await snapshots.delete(three)
+    assert dict(await snapshots.branches("chat")) == {"main": one}
 
 
 async def test_what_a_turn_is_at_work_on_or_goes_on_from_is_not_deleted(snapshots: Snapshots[Any]) -> None:
@@ -334,6 +337,7 @@ MEDDLERS: dict[str, Callable[[Snapshots[Any]], Awaitable[object]]] = {
     "a turn on what is to go": lambda rival: say(rival, "beside", after="c"),
     "a turn on a leaf that is to go": lambda rival: say(rival, "beside", after="c2"),
     "a fork of what is to go": lambda rival: rival.fork("c", "a name"),
+    "a fork of what goes last": lambda rival: rival.fork("a", "a name"),
     "another version of one": lambda rival: add(rival, "c2", "b2", said("another")),
     "a deletion of one that is to go": lambda rival: rival.delete("c"),
     "a deletion of one that stays": lambda rival: rival.delete("e"),

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import pydantic
 import pytest
 
 from sojourn import limits
-from sojourn.errors import InvalidError, LimitError, SnapshotSettledError
+from sojourn.errors import CorruptError, InvalidError, LimitError, SnapshotSettledError
 from sojourn.kernel import Store
 from sojourn.snapshots import Failure, Snapshot, SnapshotInput, Snapshots, Status
 from tests.snapshots.conftest import add, chain, history, message, newest, records, said, state_of
@@ -278,7 +279,20 @@ async def test_settings_that_cannot_be_are_refused_when_they_are_given(store: St
 @pytest.mark.row("S-4.3.14")
 @pytest.mark.parametrize(
     "rules",
-    [{}, {"keep": 0}, {"keep": -1}, {"older_than": timedelta(seconds=-1)}, {"status": []}, {"status": ["sleeping"]}],
+    [
+        {},
+        {"keep": 0},
+        {"keep": -1},
+        {"keep": "3"},
+        {"keep": 1.5},
+        {"keep": True},
+        {"older_than": timedelta(seconds=-1)},
+        {"older_than": 5},
+        {"status": []},
+        {"status": ["sleeping"]},
+        {"status": 5},
+        {"status": "completed"},
+    ],
     ids=repr,
 )
 async def test_a_prune_without_a_rule_or_with_one_that_cannot_be_is_refused(
@@ -319,3 +333,76 @@ async def test_a_policy_is_one_of_the_three(snapshots: Snapshots[Any], store: St
         await snapshots.turn("chat", if_busy=policy).__aenter__()
     assert caught.value.name == "if_busy"
     assert await records(store) == []
+
+
+@pytest.mark.parametrize("wait", ["soon", None, [1]], ids=repr)
+async def test_a_wait_is_a_time(snapshots: Snapshots[Any], store: Store, wait: Any) -> None:
+    for taking in (snapshots.turn, snapshots.regenerate):
+        with pytest.raises(InvalidError) as caught:
+            await taking("chat", wait=wait).__aenter__()
+        assert caught.value.name == "wait"
+    assert await records(store) == []
+
+
+@pytest.mark.parametrize("leaf", [5, b"a", ["a"], False], ids=repr)
+async def test_the_leaf_expected_is_an_id(snapshots: Snapshots[Any], leaf: Any) -> None:
+    await chain(snapshots, "a")
+    with pytest.raises(InvalidError) as caught:
+        await snapshots.save_snapshot("b", saying("hello"), expect_leaf=leaf)
+    assert caught.value.name == "expect_leaf"
+    assert await newest(snapshots) == "a"
+
+
+# == What is not shown
+
+
+class Strict(pydantic.BaseModel):
+    """A type of states that Pydantic checks."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    messages: list[int] = []
+    tokens: int = 0
+
+
+SECRET = "hunter2"  # noqa: S105  what must not be shown
+
+
+@pytest.mark.parametrize("kind", [Chat, Strict], ids=["msgspec", "pydantic"])
+@pytest.mark.parametrize(
+    "state", [{"messages": [{"text": SECRET}]}, {"messages": [], "tokens": SECRET}], ids=["in a message", "in a field"]
+)
+async def test_a_state_that_is_not_of_its_type_is_not_shown(
+    snapshots: Snapshots[Any], store: Store, kind: type[Any], state: dict[str, Any]
+) -> None:
+    """Proves it of a save, of a turn, and of what was stored without the type."""
+    typed: Snapshots[Any] = Snapshots(store, kind)
+    wrong = kind()
+    for name, value in state.items():
+        setattr(wrong, name, value)
+    await snapshots.save_snapshot("plain", saying("hello", session_id="plain", state=state))
+
+    async def save() -> None:
+        await typed.save_snapshot("a", saying("hello", state=wrong))
+
+    async def draft() -> None:
+        async with typed.turn("chat") as turn:
+            turn.state = wrong
+
+    async def append() -> None:
+        async with typed.turn("chat", if_busy="branch") as turn:
+            turn.messages.append({"text": SECRET})
+            turn.state  # noqa: B018  it is decoded here
+
+    async def read() -> None:
+        await typed.get_snapshot(snapshot_id="plain")
+
+    async def go_on() -> None:
+        async with typed.turn("plain") as turn:
+            turn.state  # noqa: B018  it is decoded here
+
+    for verb in (save, draft, append, read, go_on):
+        with pytest.raises((InvalidError, CorruptError)) as caught:
+            await verb()
+        assert SECRET not in f"{caught.value} {caught.value!r}", verb.__name__
+    failures = [node.info.error for node in (await typed.tree("chat")).nodes.values()]
+    assert SECRET not in repr(failures), "nor is it stored with the turn that failed of it"

@@ -414,11 +414,40 @@ async def test_a_turn_goes_on_with_a_named_branch_and_the_name_with_it(snapshots
     assert (await snapshots.tree("chat")).branches == {"other": turns[1]}
 
 
-async def test_a_leaf_may_have_a_name_too(snapshots: Snapshots[Any]) -> None:
+async def test_the_name_of_a_leaf_stands_for_it_until_a_turn_is_taken_under_it(snapshots: Snapshots[Any]) -> None:
     await chain(snapshots, "a", "b")
     await snapshots.fork("b", "main")
-    await add(snapshots, "c", "b")
-    assert await snapshots.branches("chat") == {"main": "c"}
+    await add(snapshots, "c", "b", said("a", "b", "c"))
+    assert await snapshots.branches("chat") == {"main": "b"}
+    async with snapshots.turn("chat", branch="main") as turn:
+        turn.messages.append(message("d"))
+    assert turn.parent_id == "b"
+    assert await snapshots.branches("chat") == {"main": turn.snapshot_id}
+    assert set((await snapshots.tree("chat")).leaves) == {"c", turn.snapshot_id}
+
+
+async def test_a_turn_under_a_new_name_begins_a_branch_of_its_own_behind_a_leaf_too(snapshots: Snapshots[Any]) -> None:
+    """Proves that two names which begin at one leaf never stand for each other's snapshots."""
+    await chain(snapshots, "a")
+    for text in ("one", "two"):
+        for name in ("left", "right"):
+            async with snapshots.turn("chat", branch=name, after="a" if text == "one" else None) as turn:
+                turn.messages.append(message(f"{name} {text}"))
+    tree = await snapshots.tree("chat")
+    assert set(tree.leaves) == set(tree.branches.values())
+    for name in ("left", "right"):
+        expected = said("a", f"{name} one", f"{name} two")
+        assert await state_of(snapshots, tree.branches[name]) == expected
+
+
+async def test_a_turn_behind_a_snapshot_takes_no_name_that_there_is(snapshots: Snapshots[Any], store: Store) -> None:
+    await chain(snapshots, "a", "b")
+    await snapshots.fork("a", "other")
+    before = await records(store)
+    with pytest.raises(InvalidError) as caught:
+        await snapshots.turn("chat", after="b", branch="other").__aenter__()
+    assert caught.value.name == "branch"
+    assert await records(store) == before
 
 
 async def test_a_name_stands_for_one_branch_and_is_forgotten_alone(snapshots: Snapshots[Any]) -> None:

@@ -1,5 +1,8 @@
 """What was damaged behind the store's back is reported, with what can still be read, and is never made up."""
 
+import signal
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -7,7 +10,9 @@ import pytest
 
 from sojourn.errors import CorruptError, StateLostError
 from sojourn.kernel import Delete, Reads, Store
-from sojourn.snapshots import Snapshots
+from sojourn.kernel.codec import pack
+from sojourn.snapshots import Snapshots, Status, stored
+from tests.snapshots import audit
 from tests.snapshots.conftest import (
     CHAT,
     add,
@@ -23,8 +28,12 @@ from tests.snapshots.conftest import (
     write,
 )
 from tests.snapshots.elsewhere import Start, elsewhere
+from tests.snapshots.turning import turned
 
 __all__ = ["elsewhere"]
+
+_PATIENCE_S = 20
+"""After that much real time something that never ends is a failure, and not a run that hangs."""
 
 
 async def lost(snapshots: Snapshots[Any], snapshot_id: str) -> str | None:
@@ -173,3 +182,68 @@ async def test_a_session_that_names_what_is_not_its_own_is_damaged(
         await cold.get_snapshot(session_id="chat")
     with pytest.raises(CorruptError):
         await cold.get_info(session_id="chat")
+
+
+# == Links that lead in a circle, which no face makes
+
+
+@pytest.fixture
+def soon() -> Iterator[None]:
+    """Fail what goes on for ever, also where it never lets the loop have its turn."""
+
+    def too_long(*_: object) -> None:
+        pytest.fail("it never ends")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(_PATIENCE_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.row("S-4.2.18", "S-5.4")
+@pytest.mark.parametrize("on", ["b", "c"], ids=["itself", "a later one"])
+async def test_a_difference_that_builds_on_itself_or_on_a_later_one_is_a_lost_state(
+    snapshots: Snapshots[Any], store: Store, elsewhere: Start, on: str
+) -> None:
+    """Proves it of links that fit each other, stamps and checksums included."""
+    await chain(snapshots, "a", "b", "c")
+    place, other = await place_of(store, "b"), await place_of(store, on)
+    rows = await audit.rows_of(store)
+    body = b"null"
+    spot = (*other, rows[on][1].stamp)
+    delta = stored.Delta(rows["b"][1].stamp, spot, (), zlib.crc32(body), msgspec.Raw(body))
+    await spoil(store, CHAT.state(place), pack(msgspec.json.encode(delta)))
+    cold = (await elsewhere()).snapshots
+    assert await lost(cold, "b") == "a"
+    assert await lost(cold, "c") == "a"
+    with pytest.raises(StateLostError):
+        await cold.get_snapshot(session_id="chat")
+    assert await history(cold) == ["c", "b", "a"]
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.row("S-4.3.12", "S-5.4")
+@pytest.mark.parametrize("above", ["b", "c"], ids=["itself", "a later one"])
+async def test_a_snapshot_whose_parent_is_itself_or_a_later_one_is_damaged(
+    snapshots: Snapshots[Any], store: Store, elsewhere: Start, above: str
+) -> None:
+    """Proves that whoever walks up the tree arrives, or is told."""
+    await chain(snapshots, "a", "b")
+    await add(snapshots, "c", "b", said("a", "b", "c"), status="failed")
+    rows = await audit.rows_of(store)
+    at, row = rows["b"]
+    circle = msgspec.structs.replace(row, above=tuple(rows[above][0]), parent=above, status=Status.FAILED)
+    await write(store, stored.put_row(CHAT, at, circle))
+    cold = (await elsewhere()).snapshots
+    with pytest.raises(CorruptError):
+        await history(cold)
+    with pytest.raises(CorruptError):
+        await turned(cold, "on")
+    with pytest.raises(CorruptError):
+        await cold.get_info(snapshot_id="b")
+    with pytest.raises(CorruptError):
+        await cold.tree("chat")
+    with pytest.raises(CorruptError):
+        await cold.prune("chat", keep=1)

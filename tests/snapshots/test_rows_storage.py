@@ -1,12 +1,14 @@
 """How snapshots are kept: differences where these are shorter, no piece too many, and one commit for what is one."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 
+from sojourn import limits
 from sojourn.errors import CommitUnknownError, InvalidError, UnavailableError
-from sojourn.kernel import Engine, Reads, Store
+from sojourn.kernel import Attempt, Engine, Reads, Store
 from sojourn.kernel import Snapshot as Answer
 from sojourn.snapshots import Snapshot, SnapshotInput, Snapshots
 from tests.documents.conftest import HastyClock, Wire, until
@@ -31,16 +33,19 @@ __all__ = ["elsewhere"]
 
 
 class Counting(Wire):
-    """A way to the engine that counts the records of each answer."""
+    """A way to the engine that counts the records of each answer, and the bytes of all."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.counts: list[int] = []
+        self.bytes = 0
 
     async def read(self, reads: Reads) -> Answer:
         answer = await super().read(reads)
         found = [record for record in answer.records.keys if record is not None]
-        self.counts.append(len(found) + sum(len(records) for records in answer.records.spans))
+        found += [record for records in answer.records.spans for record in records]
+        self.counts.append(len(found))
+        self.bytes += sum(len(record.value) for record in found)
         return answer
 
 
@@ -222,3 +227,57 @@ async def test_a_mutator_may_be_called_again_and_sees_what_a_rival_stored(
     assert await saving == "turn"
     assert seen == [0, 10]
     assert await state_of(snapshots, "turn") == {"n": 11}
+
+
+# == Large states, and long lines
+
+
+@pytest.mark.parametrize("which", ["first", "0", "30", "59", "last"])
+@pytest.mark.parametrize("by", ["snapshot_id", "session_id"])
+async def test_a_read_costs_what_it_reads_whatever_large_states_stand_beside_it(
+    snapshots: Snapshots[Any], store: Store, which: str, by: str
+) -> None:
+    """Proves it of a process that has seen nothing of the session, in bytes of what it is answered."""
+    little, large = 2_000, 40_000
+    names = ["first", *map(str, range(60)), "last"]
+    for name in names[: names.index(which) + 1] if by == "session_id" else names:
+        size = little if name in {"first", "last"} else large
+        parent = names[names.index(name) - 1] if name != "first" else None
+        await add(snapshots, name, parent, {"blob": noise(name, size)})
+    wire = Counting(store.engine)
+    async with Store(wire, clock=store.clock) as beside:
+        cold: Snapshots[Any] = Snapshots(beside)
+        asked: dict[str, Any] = {by: which if by == "snapshot_id" else "chat"}
+        found = await cold.get_snapshot(**asked)
+    assert found is not None
+    own = little if which in {"first", "last"} else large
+    assert found.snapshot_id == which
+    assert found.state == {"blob": noise(which, own)}
+    # A record of each state is small and may come along; what the large ones hold does not.
+    assert wire.bytes < own + 2 * little + 62 * 200
+
+
+async def test_a_snapshot_deleted_from_a_long_line_is_saved_anew_in_its_place(
+    snapshots: Snapshots[Any], store: Store
+) -> None:
+    """Proves that a line may be longer than what one transaction may be guarded by."""
+    length, at_once = limits.TRANSACTION_GUARDS + 500, 100
+    line = snapshots.timeline("chat")
+
+    async def save(tx: Attempt, number: int) -> None:
+        parent = str(number - 1) if number else None
+        await line.save(str(number), lambda _: SnapshotInput(parent_id=parent), tx=tx)
+
+    async def grow(tx: Attempt, start: int) -> None:
+        for number in range(start, min(start + at_once, length)):
+            await save(tx, number)
+
+    for start in range(0, length, at_once):
+        await store.run(partial(grow, start=start))
+    gone = length - 2
+    assert await line.delete(str(gone)) == 1
+    await store.run(partial(save, number=gone))
+    assert await line.info(str(gone)) is not None
+    found = [info.snapshot_id async for info in line.history(limit=limits.PAGE_MAX)]
+    assert found == [str(number) for number in reversed(range(length))]
+    assert (await line.tree()).leaves == (str(length - 1),)

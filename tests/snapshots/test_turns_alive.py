@@ -92,6 +92,22 @@ async def test_what_expired_is_stored_without_anybody_looking(
     assert statuses == [PENDING, EXPIRED, EXPIRED]
 
 
+async def test_what_cannot_expire_keeps_nobody_from_storing_what_has(
+    snapshots: Snapshots[Any], store: Store, elsewhere: Start, clock: HastyClock
+) -> None:
+    """Proves that those which callers keep pending, and live turns, do not use up the limit."""
+    for number in range(4):
+        await snapshots.save_snapshot(f"kept {number}", saying("kept", PENDING, session_id=f"kept {number}"))
+    living, dying = await elsewhere(), await elsewhere()
+    live = await begun(living)
+    dead = [await begun(dying, if_busy="branch") for _ in range(3)]
+    await dying.crash()
+    await pass_time(store, clock, LEASE)
+    assert [await snapshots.expire(2) for _ in range(3)] == [2, 1, 0]
+    assert (await info(snapshots, live.snapshot_id)).status is PENDING
+    assert {(await info(snapshots, turn.snapshot_id)).status for turn in dead} == {EXPIRED}
+
+
 async def test_the_newest_leaf_of_a_dead_process_holds_nobody_up(
     snapshots: Snapshots[Any], elsewhere: Start, clock: HastyClock
 ) -> None:

@@ -449,3 +449,27 @@ async def test_many_turns_at_once_are_each_there_or_refused(
     for number, outcome in enumerate(outcomes):
         if isinstance(outcome, str):
             assert (await said(snapshots, outcome))[-1] == str(number)
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+async def test_a_turn_on_a_new_branch_that_meets_a_fork_of_this_name_goes_on_from_there_or_was_first(
+    snapshots: Snapshots[Any], store: Store, step: int
+) -> None:
+    first = await turned(snapshots, "hi")
+    second = await turned(snapshots, "more")
+    refused: list[str] = []
+
+    async def rival() -> None:
+        try:
+            await snapshots.fork(first, "way")
+        except InvalidError as error:
+            refused.append(error.name)
+
+    wire = Meeting(store.engine, step, rival)
+    async with Store(wire, clock=store.clock) as beside:
+        here = await turned(Snapshots(beside), "here", branch="way")
+    assert wire.left <= 0, "they met"
+    found = await snapshots.get_info(snapshot_id=here)
+    assert found is not None
+    assert (found.parent_id, refused) in [(first, []), (second, ["branch"])]
+    assert await snapshots.branches("chat") == {"way": here}

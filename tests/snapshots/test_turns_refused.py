@@ -29,9 +29,15 @@ async def test_a_turn_that_has_ended_stores_nothing_more_and_says_why(store: Sto
     async with snapshots.turn("chat") as turn:
         turn.messages.append("Hello")
 
-    turn.messages.append("Too late")
+    with pytest.raises(ClosedError):
+        turn.messages.append("Too late")
+    with pytest.raises(ClosedError):
+        turn.state = {"messages": ["Too late"]}
+    with pytest.raises(ClosedError):
+        turn.session.add_messages("Too late")
     with pytest.raises(ClosedError, match="ended already"):
         await turn.store_partial()
+    assert list(turn.messages) == ["Hello"], "what it said can still be read"
 
     stored = await snapshots.get_snapshot(snapshot_id=turn.snapshot_id)
     assert stored is not None

@@ -48,16 +48,16 @@ KNOWN = """
   10,000 turns of 1 KB, some 140 ms on SQLite.
 - A snapshot deleted from the middle of a branch leaves a gap, and the one before the gap is no leaf, though nobody goes
   on from it. It becomes one when its own branch ended there and only another one went on.
-- A turn that failed, was aborted or expired leaves a leaf, so a session with one has branched, and `reject_branching`
-  refuses it until that leaf is pruned.
-- While a session of snapshots is being deleted, or when that broke off half-way, `get_snapshot` and `get_info` may still
-  find one of its snapshots by its id.
+- A turn that failed, was aborted or expired leaves a leaf. The next turn stands beside it, so the session has branched,
+  and `reject_branching` refuses it until that leaf is pruned.
+- While a session of snapshots is being deleted, or when that broke off half-way, `get_snapshot` and `get_info` may
+  still find one of its snapshots by its id.
 - On a cluster a save that is given up under an id of the caller's own leaves a note of where that id is: other sessions
   are refused the id until the note is `SNAPSHOT_NOTE` old. Through a `Timeline` there are no notes.
 - LangGraph's savers cannot say that somebody else was faster: of two workers on one thread both go on, beside each
   other, and the thread is at the checkpoint with the greatest id.
-- Four of Genkit's own tests do not pass: they look into `subs`, a private mapping of the store that ours takes the place
-  of. The others do, and those of LangGraph's savers and engine all do: `make test-upstream`.
+- Four of Genkit's own tests of its agents do not pass: they look into `subs`, a private mapping of the store that ours
+  takes the place of. One file of them needs data that its distribution does not hold, and is not run.
 - There is no tool that moves a store from one engine to another.
 - Beside the database stand `-wal` and `-shm` of SQLite, and `-next` and `-turn`, which stay when all is closed.
 - Windows and macOS have not been tried. Where files cannot be locked as on Unix, processes write in no fair order.

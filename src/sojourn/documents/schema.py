@@ -117,7 +117,7 @@ class Schema(Generic[T]):
         try:
             return self.dump(value)
         except InvalidError as error:
-            if type(error.__cause__).__name__ != "PydanticSerializationError":
+            if type(error.__context__).__name__ != "PydanticSerializationError":  # its cause does not repeat the value
                 raise
             unchecked = _dumped_anyhow(value)
             if unchecked is None:

@@ -70,7 +70,7 @@ class Codec(Generic[T]):
             if b"null" in text:  # what both libraries make of a NaN, which must not turn into None unseen
                 json.dumps(self._plain(value), allow_nan=False)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidError("value", f"it has no JSON form: {problem(error)}") from error
+            raise InvalidError("value", f"it has no JSON form: {problem(error)}") from _silent(error)
         return text
 
     def load(self, text: bytes) -> T:
@@ -82,7 +82,7 @@ class Codec(Generic[T]):
         try:
             return self._load(text)
         except (ValueError, RecursionError) as error:
-            raise CorruptError(f"a stored value is not of the type asked for: {problem(error)}") from error
+            raise CorruptError(f"a stored value is not of the type asked for: {problem(error)}") from _silent(error)
 
 
 def pack(text: bytes) -> bytes:
@@ -157,6 +157,11 @@ def problem(error: BaseException) -> str:
     problems = cast("list[dict[str, Any]]", listed(include_input=False, include_url=False))
     shown = [f"{one['msg']} - at `{_path(one['loc'])}`" for one in problems[:_SHOWN]]
     return "; ".join(shown) + ("" if len(problems) <= _SHOWN else f"; and {len(problems) - _SHOWN} more")
+
+
+def _silent(error: Exception) -> Exception:
+    """Return an error that may be logged as a cause: Pydantic's own repeat the value."""
+    return ValueError(problem(error)) if type(error).__module__.startswith("pydantic") else error
 
 
 def _path(places: tuple[int | str, ...]) -> str:

@@ -160,12 +160,12 @@ class Forest:
         return None if last is None or self.is_named(last.id, gone) else last
 
     def last(self, name: Name, gone: Collection[str]) -> Node | None:
-        """Return what a name stands for once these ids are gone: its branch's leaf, or the nearest one that stays."""
-        tip = None if name.branch is None else self.tip(name.branch, gone)
-        if tip is not None:
-            return tip
-        before = None if name.branch is None else self.tip(name.branch, ())
-        node = before or self._by_id.get(name.id)
+        """Return what a name stands for once these ids are gone: the last of its branch, or the nearest that stays."""
+        line = [] if name.branch is None else self._lines.get(name.branch, [])
+        node = next((node for node in reversed(line) if node.id not in gone), None)
+        if node is not None:
+            return node
+        node = line[0] if line else self._by_id.get(name.id)
         while node is not None and node.id in gone:
             node = node.parent
         return node

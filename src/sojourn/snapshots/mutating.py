@@ -31,8 +31,8 @@ class BusyError(Exception):
 def busy_error(found: Found) -> LeaseHeldError:
     """Return the error for a session in which a turn is in progress."""
     return LeaseHeldError(
-        f"a turn is in progress in the session {found.place.session!r}, on the snapshot {found.row.id!r}; wait for it to"
-        ' end, abort it, or, to take another turn, say if_busy="queue" or "branch"',
+        f"a turn is in progress in the session {found.place.session!r}, on the snapshot {found.row.id!r}; wait for"
+        ' it to end, abort it, or, to take another turn, say if_busy="queue" or "branch"',
         found=found.lease,
         now=found.now,
     )

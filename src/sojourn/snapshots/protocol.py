@@ -20,9 +20,10 @@ class SessionStore(Protocol[S]):
     """A store of snapshots whose states are of type S. The two rules of `sojourn.snapshots.model` are also its own.
 
     The id of a snapshot is a plain name: text that is not blank, has nothing of a path, no U+0000 and no half of a
-    surrogate pair. That of a session may have anything of a path. What is no id is refused with `InvalidError` by every
-    verb, before anything is read or written, and so is a state that JSON would not give back as it is. `context` is what is known of the caller, such
-    as a tenant; a store may keep what belongs to different ones apart, and then nothing of one is seen by another.
+    surrogate pair. That of a session may have anything of a path. What is no id is refused with `InvalidError` by
+    every verb, before anything is read or written, and so is a state that JSON would not give back as it is.
+    `context` is what is known of the caller, such as a tenant; a store may keep what belongs to different ones apart,
+    and then nothing of one is seen by another.
     """
 
     async def get_snapshot(

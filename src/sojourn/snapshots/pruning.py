@@ -39,7 +39,6 @@ class Pruner(Generic[S]):
     """Takes snapshots of one session away."""
 
     def __init__(self, shelf: Shelf[S], reader: Reader[S], place: Place) -> None:
-        self._shelf = shelf
         self._store = shelf.store
         self._reader = reader
         self._place = place
@@ -64,7 +63,8 @@ class Pruner(Generic[S]):
         """Take these snapshots away; return how many of them there were.
 
         Raises:
-            LeaseHeldError: a turn is at work on one of them, or goes on from it; none was deleted.
+            LeaseHeldError: a turn is at work on one of them, or goes on from it. Nothing was written, unless it began
+                meanwhile.
         """
         return (await self._take(lambda forest: forest.wanted(snapshot_ids))).removed
 
@@ -141,7 +141,9 @@ class Pruner(Generic[S]):
 
         async def work(tx: Attempt) -> None:
             keys = [index(self._place.tenant, snapshot_id) for snapshot_id in foreign] if is_one else []
-            head_record, _ = await self._standing(tx, forest, step, before, keys)
+            tips = {self._place.branch(node.at.branch) for node in step}
+            head_record, _ = await self._standing(tx, forest, step, before, (*keys, *tips))
+            await self._check_tips(tx, forest, step, before)
             for key in keys:
                 entry = await tx.get(key)
                 if entry is not None and entry.value.decode() == self._place.session:
@@ -172,11 +174,10 @@ class Pruner(Generic[S]):
     ) -> tuple[Record, list[Record]]:
         """Return the record of the session and those of these snapshots, if they are as they were planned with.
 
-        Others may have been added meanwhile, but behind none of these, and nobody else may have taken any away.
+        Others may have been added meanwhile, but none may begin a branch, and nobody else may have taken any away.
         """
         rows = [node.record.key for node in nodes]
-        tips = {node.at.branch: self._place.branch(node.at.branch) for node in nodes}
-        await tx.fetch((self._place.head, *rows, *tips.values(), *keys))
+        await tx.fetch((self._place.head, *rows, *keys))
         record = await tx.get(self._place.head)
         if record is None:
             raise _OutdatedError
@@ -184,15 +185,18 @@ class Pruner(Generic[S]):
         is_whole = head.number - head.snapshots == planned.number - planned.snapshots + len(before)
         if head.erasing or not is_whole or head.branches != planned.branches:
             raise _OutdatedError
-        standing = [await tx.get(key) for key in rows]
-        for node, found in zip(nodes, standing, strict=True):
-            if found is None or found.revision != node.record.revision:
-                raise _OutdatedError
+        standing = [found for key in rows if (found := await tx.get(key)) is not None]
+        if [found.revision for found in standing] != [node.record.revision for node in nodes]:
+            raise _OutdatedError
+        return record, standing
+
+    async def _check_tips(self, tx: Attempt, forest: Forest, step: Iterable[Node], before: Collection[str]) -> None:
+        """Check that nobody has gone on from those of these that were tips."""
+        for node in step:
             if forest.tip(node.at.branch, before) is node:
-                tip = await tx.get(tips[node.at.branch])
+                tip = await tx.get(self._place.branch(node.at.branch))
                 if tip is None or stored.tip(tip).number != node.at.number:
                     raise _OutdatedError
-        return record, [found for found in standing if found is not None]
 
     def _delete(self, tx: Attempt, forest: Forest, node: Node, gone: Collection[str]) -> None:
         """Delete a snapshot, and what says where it is; those that name it as their parent are marked as orphans."""
@@ -243,16 +247,14 @@ class Pruner(Generic[S]):
         """Have the names of branches that lose their last snapshot stand for the nearest one that stays."""
         for record in await scan_all(tx, self._place.names):
             name = stored.name(record)
-            tip = None if name.branch is None else forest.tip(name.branch, before)
-            if name.id not in gone and (tip is None or tip.id not in gone):
+            old, new = forest.last(name, before), forest.last(name, gone)
+            if old is new and name.id not in gone:
                 continue
-            last = forest.last(name, gone)
-            if last is None:
+            if new is None:
                 tx.delete(record.key)
-                continue
-            goes_on = name.branch is not None and forest.tip(last.at.branch, gone) is last
-            branch = last.at.branch if goes_on else None
-            tx.put(record.key, stored.encode(Name(branch, last.at, last.id)))
+            else:
+                branch = name.branch if new.at.branch == name.branch else None
+                tx.put(record.key, stored.encode(Name(branch, new.at, new.id)))
 
     def _put_head(self, tx: Attempt, standing: Record, head: Head) -> None:
         """Write what is known of the session now. Its rank stays: nobody was at work there."""

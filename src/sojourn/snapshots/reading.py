@@ -153,7 +153,13 @@ class Reader(Generic[S]):
             CorruptError: its record is damaged.
         """
         known = await self.place_of(snapshot_id, tx)
-        return None if known is None else await self.find_in(known[0], snapshot_id, states=states, tx=tx)
+        if known is None:
+            return None
+        is_apart = tx is not None and not self._store.describe().cross_partition
+        # Guarded is what is there: that it is not could be guarded in the partition of one session only.
+        if is_apart and await self.find_in(known[0], snapshot_id) is None:
+            return None
+        return await self.find_in(known[0], snapshot_id, states=states, tx=tx)
 
     async def find_in(
         self, place: Place, snapshot_id: str, *, states: bool = False, tx: Attempt | None = None
@@ -340,6 +346,17 @@ class Reader(Generic[S]):
             snapshot_id=found.row.id,
             readable=readable,
         )
+
+    async def parent(self, found: Found, *, states: bool = False) -> Found | None:
+        """Return the parent of a snapshot, also if it came after its child; None when it is not there.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+            CorruptError: its record is damaged.
+        """
+        if found.row.parent_at is not None:
+            return await self.at(found.place, found.row.parent_at, states=states)
+        return None if found.row.parent is None else await self.find_in(found.place, found.row.parent, states=states)
 
     async def run(self, place: Place, at: At, most: int) -> tuple[list[tuple[Record, Row]], At | None]:
         """Return up to `most` snapshots of one branch, from there on upwards, and where the next ancestor stands.

@@ -96,15 +96,15 @@ class _Life(Generic[S]):
     async def leave(self, error: BaseException | None) -> None:
         """End the turn by what became of its body. A turn that cannot be ended is given up, and expires."""
         task, self._task = self._task, None
-        if self._cancelled and task is not None:
-            is_other = task.uncancel() > self._cancelling  # somebody else cancelled the body too, and that is to go on
-            if isinstance(error, asyncio.CancelledError) and not is_other:
-                assert self.turn.stopped is not None
-                raise self.turn.stopped from None
         detached, self.turn.detached = self.turn.detached, None
         goes_on = False
         self.turn.is_left = True
         try:
+            if self._cancelled and task is not None:
+                is_other = task.uncancel() > self._cancelling  # who else cancelled the body is not to be disappointed
+                if isinstance(error, asyncio.CancelledError) and not is_other:
+                    assert self.turn.stopped is not None
+                    raise self.turn.stopped from None
             goes_on = await self._end(error, detached)
         finally:
             if not goes_on:

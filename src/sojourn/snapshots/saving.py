@@ -274,6 +274,8 @@ class Author(Generic[S]):
 
         Under a name only with the branch of that name: each name keeps a branch of its own.
         """
+        if parent.row is not None and parent.row.status is Status.PENDING and parent.row.ttl:
+            return False  # the branch is held by the turn at work on its tip
         if name is None or parent.at is None:
             return True
         record = await tx.get(place.name(name))
@@ -317,6 +319,7 @@ class Author(Generic[S]):
         if parent.at is not None and above is not None and above.stamp and above.status is not Status.PENDING:
             try:
                 on = await self._shelf.states.load(place, parent.at, above, self._shelf.store.read)
+                state = on.state.sharing(state)  # it is kept in memory beside that one
             except BrokenError:
                 on = None  # what is lost above must not take this one with it
         entry, size, writes = stored.put_state(place, at, state, on, stored.stamp(), before=row.stored)

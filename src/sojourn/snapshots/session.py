@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast, overload
 from uuid import uuid4
 
 import msgspec
@@ -45,6 +45,10 @@ class AgentSession(Generic[S]):
         LimitError: the state or the id is too large.
     """
 
+    @overload
+    def __init__(self: AgentSession[dict[str, Any]], state: None = None, *, session_id: str | None = None) -> None: ...
+    @overload
+    def __init__(self, state: S, *, session_id: str | None = None) -> None: ...
     def __init__(self, state: S | None = None, *, session_id: str | None = None) -> None:
         plain: StateCodec[S] = StateCodec(None)
         base = State({}) if state is None else plain.encode(state)

@@ -249,8 +249,7 @@ class Starter(Generic[S]):
         busy = tip if tip.status is Status.PENDING else None
         above: Found | None = tip
         while above is not None and above.status is not Status.COMPLETED:
-            at = above.row.parent_at
-            above = None if at is None else await reader.at(tip.place, at, states=True)
+            above = await reader.parent(above, states=True)
         return _Plan(above, busy, tip if tip.is_due else None, seen=seen, now=now)
 
     async def _begin(self, wish: Wish, plan: _Plan, held: Lease | None) -> Begun:

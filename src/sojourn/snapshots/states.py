@@ -55,7 +55,9 @@ class StateCodec(Generic[S]):
             try:
                 self._codec.load(text)
             except CorruptError as error:
-                raise InvalidError("state", f"it is not of its type: {problem(error.__cause__ or error)}") from error
+                raise InvalidError(
+                    "state", f"it is not of its type: {problem(error.__cause__ or error)}"
+                ) from error.__cause__
         # What comes back equal is plain; a tuple does not, and is: only then is the value walked through.
         elif msgspec.json.decode(text) != value:
             check_plain("state", value, limits.JSON_DEPTH)

@@ -240,6 +240,8 @@ def row(record: Record) -> Row:
         CorruptError: it is damaged.
     """
     line = _decoded(_ROW, record)
+    if line.above is not None and line.above[1] >= at_of(record.key).number:  # one that came later is looked up by id
+        raise CorruptError(f"the record {_shown(record.key)} names a parent that came after it")
     fields = msgspec.structs.asdict(line)
     session = Place.of(record.key.partition).session
     fields["id"] = lengthened(line.id, session, at_of(record.key))
