@@ -137,7 +137,7 @@ async def test_one_whose_save_is_slow_or_fails_holds_up_no_other(
     bo = await spoiled.load("bo")
     await bo.update(earn(1))
     await interval(store, clock)
-    assert bo.is_saved
+    await until(lambda: bo.is_saved)
 
 
 async def test_an_autosave_while_a_save_is_under_way_saves_nothing_twice(

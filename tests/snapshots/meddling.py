@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any
@@ -42,7 +42,7 @@ class Meddled(Wire):
 @asynccontextmanager
 async def meddled(
     store: Store, clock: HastyClock, before: int, meddle: Callable[[], Awaitable[object]]
-) -> AsyncIterator[tuple[Meddled, Snapshots[Any]]]:
+) -> AsyncGenerator[tuple[Meddled, Snapshots[Any]]]:
     """Another process, into whose way others come after so many of its reads and commits."""
     wire = Meddled(store.engine, before, meddle)
     async with Store(wire, clock=clock) as beside:

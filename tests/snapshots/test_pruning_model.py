@@ -77,7 +77,10 @@ class Life:
             async with self.snapshots.turn("chat", **how) as turn:
                 parent = self.states.get(turn.parent_id or "")
                 turn.messages.append(noise(self.random.random(), 200))
-                state = {**(parent or {}), "messages": [*(parent or {"messages": []})["messages"], turn.messages[-1]]}
+                state: dict[str, Any] = {
+                    **(parent or {}),
+                    "messages": [*(parent or {"messages": []})["messages"], turn.messages[-1]],
+                }
                 self.states[turn.snapshot_id] = state
                 if self.random.random() < 0.2:
                     raise OnPurposeError

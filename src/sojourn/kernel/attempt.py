@@ -282,6 +282,10 @@ class Attempt:
             attempt=self.number,
         )
 
+    def writes(self, key: Key) -> bool:
+        """Say whether this attempt writes the key itself; that guards nothing."""
+        return key in self._writes
+
     @property
     def has_writes(self) -> bool:
         """Say whether anything would be written."""

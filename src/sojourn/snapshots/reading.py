@@ -155,10 +155,11 @@ class Reader(Generic[S]):
         known = await self.place_of(snapshot_id, tx)
         if known is None:
             return None
-        is_apart = tx is not None and not self._store.describe().cross_partition
-        # Guarded is what is there: that it is not could be guarded in the partition of one session only.
-        if is_apart and await self.find_in(known[0], snapshot_id) is None:
-            return None
+        if tx is not None and not self._store.describe().cross_partition:
+            # Guarded is what is there: that it is not could be guarded in the partition of one session only.
+            is_own = tx.writes(known[0].local(snapshot_id))
+            if not is_own and await self.find_in(known[0], snapshot_id) is None:
+                return None
         return await self.find_in(known[0], snapshot_id, states=states, tx=tx)
 
     async def find_in(

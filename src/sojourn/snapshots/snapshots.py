@@ -356,7 +356,7 @@ class Snapshots(Generic[S]):
 
         Raises:
             InvalidError: the id is out of form.
-            LeaseHeldError: a turn is at work on it; abort it first. Nothing was written.
+            LeaseHeldError: a turn is at work on it, or goes on from it; abort that first. Nothing was written.
             StateLostError: the state of one behind it cannot be put together; nothing was written.
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: an answer was lost; perhaps written.
@@ -389,10 +389,10 @@ class Snapshots(Generic[S]):
     ) -> Pruned:
         """Take snapshots of a session away, and leave every other one readable as before.
 
-        Given several rules, what all of them name is taken. `keep` names those that are more than so many behind each
-        leaf they lead to, `older_than` those created longer ago, `status` those of these statuses. The newest leaf and
-        what a turn is at work on always stay, and so does the last snapshot of a named branch. With `dry_run` nothing
-        is taken, and what would be is told.
+        Given several rules, what all of them name is taken. With `keep` so many of each line stay, its leaf among
+        them; `older_than` names those created longer ago, `status` those of these statuses. The newest leaf, what a
+        turn is at work on, what that goes on from, and the last snapshot of a named branch always stay. With
+        `dry_run` nothing is taken, and what would be is told.
 
         Raises:
             InvalidError: no rule is given, or one is out of form.
