@@ -70,7 +70,7 @@ soak: N = 10
 soak: | $(UV) ## kill, freeze and cut off real databases under load, N=10 times, with new seeds
 	@$(DEV) --frozen python -m tools.soak --times $(N)
 
-bench: | $(UV) ## measure what docs/reference/performance.md promises, in about twelve minutes, and write it
+bench: | $(UV) ## measure what docs/reference/performance.md promises, in about twenty minutes, and write it
 	@$(DEV) --frozen python -m benchmarks
 
 mutants: | $(UV) ## plant a bug for each promise of the engine port, and see the suite turn red
