@@ -107,23 +107,23 @@ class Watching(TrialCase):
     async def test_a_callback_that_stops_itself_costs_its_neighbours_nothing(self, trial: Trial) -> None:
         """They are told the very change at which it went."""
         stops: list[Callable[[], None]] = []
-        seen: list[Status] = []
+        once = Told()
 
-        def once(info: SnapshotInfo) -> None:
-            seen.append(info.status)
+        def stops_itself(info: SnapshotInfo) -> None:
+            once(info)
             stops[0]()
 
         neighbours = [trial.watch("turn")]
-        stops.append(trial.store.on_snapshot_state_change("turn", once))
+        stops.append(trial.store.on_snapshot_state_change("turn", stops_itself))
         neighbours.append(trial.watch("turn"))
         await trial.save("turn", created_at=at(0), status="pending")
-        for told in neighbours:
+        for told in (once, *neighbours):
             await told.until(Status.PENDING)
         await trial.move("turn", Status.COMPLETED)
         for told in neighbours:
             await told.until(Status.COMPLETED)
             assert told.statuses == [Status.PENDING, Status.COMPLETED]
-        assert seen == [Status.PENDING]
+        assert once.statuses == [Status.PENDING]
 
     @pytest.mark.row("S-4.1.16")
     async def test_a_callback_may_be_a_coroutine_function(self, trial: Trial) -> None:
