@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 from sojourn import limits
-from sojourn.errors import ClosedError, CommitUnknownError, InvalidError, UnavailableError
+from sojourn.errors import ClosedError, CommitUnknownError, InvalidError, SojournError, UnavailableError
 from sojourn.kernel import Key, Reads, Store, Subscription
 from sojourn.kernel.waiting import first_of
 from sojourn.snapshots import layout
@@ -138,8 +138,8 @@ class _Telling:
                     await self._tell(info)
         except ClosedError:
             return
-        except Exception:  # noqa: BLE001  whatever it is: nobody waits for this task
-            _log.exception("a snapshot cannot be watched any more")
+        except SojournError as error:  # nobody waits for this task, so it has to say so itself
+            _log.error("a snapshot cannot be watched any more: %s", error)
 
     async def _tell(self, info: SnapshotInfo) -> None:
         try:
