@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sojourn.dialogs import KEEP, REFRESH, Dialog, Dialogs, button
     from sojourn.documents import Document, Documents
     from sojourn.errors import (
         ApplicationError,
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
         CommitUnknownError,
         ConflictError,
         CorruptError,
+        DialogExistsError,
+        DialogGoneError,
+        DialogStateError,
+        DialogUnansweredError,
         DocumentClosedError,
         DocumentInvalidError,
         DocumentNotLoadedError,
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
         LoadCancelledError,
         LoadInProgressError,
         MethodRefusedError,
+        MiddlewareFailedError,
         MigrationFailedError,
         MissingExtraError,
         NotResumableError,
@@ -56,6 +62,7 @@ if TYPE_CHECKING:
         TurnAbortedError,
         UnavailableError,
         UnloadFailedError,
+        UnsupportedError,
         VisitorUnknownError,
     )
     from sojourn.functions import ActionCtx, Functions, MutationCtx, QueryCtx, run_session_functions
@@ -74,6 +81,12 @@ __all__ = [
     "CommitUnknownError",
     "ConflictError",
     "CorruptError",
+    "Dialog",
+    "DialogExistsError",
+    "DialogGoneError",
+    "DialogStateError",
+    "DialogUnansweredError",
+    "Dialogs",
     "Document",
     "DocumentClosedError",
     "DocumentInvalidError",
@@ -85,6 +98,7 @@ __all__ = [
     "ImportFailedError",
     "IncompatibleError",
     "InvalidError",
+    "KEEP",
     "KeysChangedError",
     "LeafMovedError",
     "LeaseHeldError",
@@ -93,6 +107,7 @@ __all__ = [
     "LoadCancelledError",
     "LoadInProgressError",
     "MethodRefusedError",
+    "MiddlewareFailedError",
     "MigrationFailedError",
     "MissingExtraError",
     "MutationCtx",
@@ -100,6 +115,7 @@ __all__ = [
     "OriginRefusedError",
     "OverloadedError",
     "QueryCtx",
+    "REFRESH",
     "RateLimitedError",
     "RefusedError",
     "RequestReusedError",
@@ -121,8 +137,10 @@ __all__ = [
     "TurnAbortedError",
     "UnavailableError",
     "UnloadFailedError",
+    "UnsupportedError",
     "VisitorUnknownError",
     "Visits",
+    "button",
     "open",
     "run_session_functions",
 ]
@@ -130,16 +148,21 @@ __all__ = [
 # Where the names that are not errors live; tests/house/test_root.py holds this against the imports above.
 _HOMES = {
     "ActionCtx": "sojourn.functions",
+    "Dialog": "sojourn.dialogs",
+    "Dialogs": "sojourn.dialogs",
     "Document": "sojourn.documents",
     "Documents": "sojourn.documents",
     "Functions": "sojourn.functions",
+    "KEEP": "sojourn.dialogs",
     "MutationCtx": "sojourn.functions",
     "QueryCtx": "sojourn.functions",
+    "REFRESH": "sojourn.dialogs",
     "SessionId": "sojourn.sessions",
     "Sessions": "sojourn.sessions",
     "SnapshotInput": "sojourn.snapshots",
     "Snapshots": "sojourn.snapshots",
     "Visits": "sojourn.visits",
+    "button": "sojourn.dialogs",
     "open": "sojourn.opening",
     "run_session_functions": "sojourn.functions",
 }

@@ -35,6 +35,10 @@
     │  ├─ BranchedError         the session has more than one leaf, which was to be refused
     │  ├─ LoadInProgressError   the document is being loaded here already
     │  ├─ LoadCancelledError    the document was unloaded while it was being loaded
+    │  ├─ DialogExistsError     a dialog of this id was started before
+    │  ├─ DialogGoneError       there is no such dialog, or its end is forgotten
+    │  ├─ DialogStateError      the dialog is not in a state that allows this
+    │  ├─ UnsupportedError      the platform of an interaction cannot do that
     │  ├─ FunctionUnknownError  no function of this name and kind may be called
     │  ├─ RequestReusedError    a request id came again with other arguments
     │  ├─ OriginRefusedError    a page of another origin, or another host name, may not ask this server
@@ -43,6 +47,8 @@
     ├─ UnloadFailedError        some documents could not be saved and given back
     ├─ ApplicationError         a function said no, and gave data that says why
     ├─ ResultInvalidError       a function returned what it does not declare; its writes are undone
+    ├─ DialogUnansweredError    a dialog ended without the answer that was waited for
+    ├─ MiddlewareFailedError    a middleware of dialogs raised; what it stood before did not happen
     ├─ CapabilityError          this engine cannot do that
     ├─ CorruptError             stored bytes cannot be understood; never retried
     │  └─ StateLostError        a snapshot's state cannot be put together any more
@@ -58,7 +64,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from itertools import islice
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 __all__ = [
     "ApplicationError",
@@ -69,6 +75,10 @@ __all__ = [
     "CommitUnknownError",
     "ConflictError",
     "CorruptError",
+    "DialogExistsError",
+    "DialogGoneError",
+    "DialogStateError",
+    "DialogUnansweredError",
     "DocumentClosedError",
     "DocumentInvalidError",
     "DocumentNotLoadedError",
@@ -85,6 +95,7 @@ __all__ = [
     "LoadCancelledError",
     "LoadInProgressError",
     "MethodRefusedError",
+    "MiddlewareFailedError",
     "MigrationFailedError",
     "MissingExtraError",
     "NotResumableError",
@@ -108,6 +119,7 @@ __all__ = [
     "TurnAbortedError",
     "UnavailableError",
     "UnloadFailedError",
+    "UnsupportedError",
     "VisitorUnknownError",
 ]
 
@@ -421,6 +433,35 @@ class BranchedError(RefusedError):
         self.leaves = leaves
 
 
+class DialogExistsError(RefusedError):
+    """A dialog of this id was started before, and is open or remembered; it is untouched."""
+
+    code: ClassVar[str] = "dialog_exists"
+
+
+class DialogGoneError(RefusedError):
+    """There is no such dialog: it was never started, its start came to nothing, or its end is forgotten by now."""
+
+    code: ClassVar[str] = "dialog_gone"
+
+
+class DialogStateError(RefusedError):
+    """The dialog, or what is held of it, is not in a state that allows this; `dialog_id` and `state` say which."""
+
+    code: ClassVar[str] = "dialog_state"
+
+    def __init__(self, dialog_id: str, state: str, problem: str) -> None:
+        super().__init__(f"dialog {dialog_id} is {state}: {problem}")
+        self.dialog_id = dialog_id
+        self.state = state
+
+
+class UnsupportedError(RefusedError):
+    """The platform of an interaction cannot do that: it has no forms, for example."""
+
+    code: ClassVar[str] = "platform_unsupported"
+
+
 class FunctionUnknownError(RefusedError):
     """No function of this name and kind may be called by this caller; an internal one is no different from none."""
 
@@ -484,6 +525,33 @@ class ResultInvalidError(SojournError):
     """A function returned what its annotation does not allow; nothing was written. The function is at fault."""
 
     code: ClassVar[str] = "result_invalid"
+
+
+class DialogUnansweredError(SojournError):
+    """A dialog ended without the answer that `ask` waited for. `ended` says how; None: it was not even started."""
+
+    code: ClassVar[str] = "dialog_unanswered"
+
+    def __init__(self, message: str, ended: object = None) -> None:
+        super().__init__(message)
+        self.ended = ended
+
+
+class MiddlewareFailedError(SojournError):
+    """A middleware of dialogs raised, and what it stood before did not happen. The cause is what it raised.
+
+    `middleware` is the one that raised, `dialog_id` the dialog it stood before, `interaction` what it was asked about,
+    and `meta` what was handed along.
+    """
+
+    code: ClassVar[str] = "middleware_failed"
+
+    def __init__(self, middleware: object, *, dialog_id: str, interaction: object, meta: Mapping[str, Any]) -> None:
+        super().__init__(f"a middleware of dialog {dialog_id} failed")
+        self.middleware = middleware
+        self.dialog_id = dialog_id
+        self.interaction = interaction
+        self.meta = meta
 
 
 class CapabilityError(SojournError):

@@ -310,6 +310,57 @@ SNAPSHOT_LARGE_READS: Final = 400
 SNAPSHOT_STEP: Final = 200
 """Snapshots that one commit of a prune or a deletion takes away."""
 
+DIALOG_ID_CHARS: Final = 64
+"""Characters of a dialog's id. Letters, digits, `_` and `-`: an id stands in every token of its dialog."""
+
+DIALOG_NAME_CHARS: Final = 64
+"""Characters of the name of a dialog's type, of an action, of a platform."""
+
+DIALOG_TTL_MAX: Final = timedelta(days=366)
+"""Longest time to live of a dialog. None says that it does not end by itself."""
+
+DIALOG_TTL: Final = timedelta(minutes=3)
+"""Time to live of a dialog whose type says nothing else, as in the bot framework that this face is like."""
+
+DIALOG_RETAIN: Final = timedelta(hours=1)
+"""How long the end of a dialog is remembered: a late click is told why, and a late waiter gets the result."""
+
+DIALOG_DELIVERY_KEEP: Final = timedelta(hours=1)
+"""How long a delivery is known to have been handled. No platform repeats one for longer."""
+
+DIALOG_DELIVERY_CHARS: Final = 200
+"""Characters of a delivery's id. Longer ones are kept as their hash."""
+
+DIALOG_DATA_BYTES: Final = 262_144
+"""Bytes of a dialog's data, and of its result, as JSON text. They travel with each click; files belong elsewhere."""
+
+DIALOG_TEXT_CHARS: Final = 100_000
+"""Characters of what one interaction says: the text of a message, a field, a value. No platform sends more."""
+
+DIALOG_TOKEN_CHARS: Final = 4_096
+"""Characters of a dialog's token. Longer text is no token, and is not looked at."""
+
+WEB_FIELDS: Final = 1_000
+"""Fields of one form that a browser sends. No page has as many."""
+
+WEB_NOTICES: Final = 10
+"""Notices that wait for one person on the page of one dialog. The oldest is forgotten first."""
+
+WEB_NOTICE_CHARS: Final = 2_000
+"""Characters of such a notice; the rest of a longer one is cut off."""
+
+WEB_WAITING: Final = timedelta(hours=1)
+"""How long a notice that was not yet shown, or a form that was not yet sent, waits for its person."""
+
+DIALOG_KEYS: Final = 16
+"""Keys by which a process knows tokens of its dialogs: the newest, and those that it replaced. Each is tried."""
+
+DIALOG_KEY_BYTES: Final = 16
+"""Fewest bytes of a key that signs tokens of dialogs. Nobody guesses as many, if they are random."""
+
+DIALOG_PAGE_MAX: Final = 999_999_999
+"""Greatest page that a token may name."""
+
 # == For now
 
 BATCH_TRANSACTIONS: Final = 512
@@ -572,3 +623,44 @@ DRAIN_PATIENCE: Final = timedelta(seconds=60)
 DOCUMENT_TURN: Final = timedelta(seconds=10)
 """How long a verb inside a transaction of the store waits for another change of the same document. Two of them that
 wait for each other end so."""
+
+DIALOG_HANDLER: Final = timedelta(seconds=10)
+"""How long a handler may take, and the `end` hook after it. Then it has failed, and what it changed is undone; longer
+work belongs elsewhere."""
+
+DIALOG_LEASE: Final = timedelta(seconds=30)
+"""How long the lease of one interaction lives. Longer than handler and hook may take, so that nothing has to renew
+it."""
+
+DIALOG_WAIT: Final = timedelta(seconds=10)
+"""How long an interaction waits for those before it on the same dialog. Then its user is told to try again."""
+
+DIALOG_WAITERS: Final = 1_000
+"""Interactions of one process that may wait for one dialog. Beyond it the user is told to try again."""
+
+DIALOG_HANDOVERS: Final = 32
+"""Interactions that one process handles in a row under one lease. Then other processes have their turn."""
+
+DIALOG_CURSORS: Final = 100
+"""Pages of a list whose beginnings a dialog remembers. Behind a forgotten one, the page before is the first."""
+
+DIALOG_CURSOR_CHARS: Final = 1_000
+"""Characters of what says where a page of a list begins. The remembered ones travel with each click."""
+
+DIALOG_HISTORY: Final = 32
+"""Stages that a dialog remembers having been in. The oldest is forgotten first."""
+
+DIALOG_RETAKES: Final = 3
+"""Times that an interaction is begun anew because its lease had ended, as that of a paused process does."""
+
+DIALOG_SPILLS: Final = 64
+"""Arguments too long for a token that one dialog keeps. The oldest is forgotten first, and its buttons are stale."""
+
+DIALOG_DUE_PAGE: Final = 100
+"""Dialogs past their deadline that one process looks at in one go."""
+
+DIALOG_STOP_GRACE: Final = timedelta(seconds=10)
+"""How long closing waits for the interactions that are being handled."""
+
+UPDATE_WAIT: Final = timedelta(minutes=10)
+"""How long an update of a bot waits for those before it in the same chat. Then it is refused."""

@@ -66,7 +66,8 @@ class Attempt:
     """What the function given to `Store.run` works with. It is spent when that function returns.
 
     `is_waited_for` is set by who has taken something for it that others of this process wait for, and who may have the
-    turn of a partition: then it waits for no such turn itself.
+    turn of a partition: then it waits for no such turn itself. `outcome` is how it was committed, once that is known:
+    None for ever when it was not, or when that was heard of in another attempt only.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Attempt:
         self._deferred: list[Callable[[], Iterable[Write]]] = []
         self.is_sent = False
         self.is_waited_for = False
+        self.outcome: Committed | None = None
         self._is_settled = False
         self._settling: list[Callable[[Committed | CommitUnknownError | None], None]] = []
 

@@ -48,9 +48,12 @@ _ENTRY: Final = codec(_Entry)
 _CLAIM_MS: Final = int(limits.DUE_CLAIM.total_seconds() * 1_000)
 
 
-def due(key: Key, payload: bytes, at: Number) -> Put:
-    """Return the write that makes the record fall due at that instant; `payload` is JSON text."""
-    return Put(key, _ENTRY.encode(_Entry(msgspec.Raw(payload))), rank=at)
+def due(key: Key, payload: bytes, at: Number | None) -> Put:
+    """Return the write that makes the record fall due at that instant; `payload` is JSON text.
+
+    None: who writes it has claimed it by that, and goes on with `DueWorker.finish`. It falls due when he is gone.
+    """
+    return Put(key, _ENTRY.encode(_Entry(msgspec.Raw(payload))), rank=Now(_CLAIM_MS) if at is None else at)
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -110,6 +113,16 @@ class DueWorker:
             if claimed is not None:
                 await self._work(claimed)
         return 0 if page.cursor is not None else limits.DUE_POLL.total_seconds()
+
+    async def finish(self, key: Key, payload: bytes, token: int) -> None:
+        """Perform what this process has claimed by writing it: `token` is the revision of that write.
+
+        What fails is tried again later, as by `step`.
+
+        Raises:
+            UnavailableError: the store could not be reached; it falls due when the claim ends.
+        """
+        await self._work(Claimed(key, payload, 0, token))
 
     async def _claim(self, record: Record) -> Claimed | None:
         key = record.key

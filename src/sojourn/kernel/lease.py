@@ -265,6 +265,7 @@ class Leases:
         wait: float = 0,
         ask: bool = False,
         steal_after: float | None = None,
+        renewed: bool = True,
         guards: Sequence[Guard] = (),
         writes: Sequence[Write] = (),
         reads: Reads | None = None,
@@ -273,6 +274,7 @@ class Leases:
 
         `holder` says to people who holds it. With `ask` the present holder is requested to hand it over. With
         `steal_after` it is taken from a holder that has kept it that many seconds longer: the old holder is fenced.
+        Without `renewed` nobody keeps it: it ends with its time to live, and only the data tell that it was lost.
         `guards` and `writes` join the commit. Cancelled, a lease that was just granted is given back.
 
         Raises:
@@ -289,7 +291,7 @@ class Leases:
             raise LimitError(
                 "waiters", limit=limits.LEASE_WAITERS, found=self._turns.queued(key) + 1, unit="callers waiting"
             )
-        grant = _Grant(key, holder, ttl, tuple(guards), tuple(writes), reads or Reads())
+        grant = _Grant(key, holder, ttl, renewed, tuple(guards), tuple(writes), reads or Reads())
         await self._take_turn(key, deadline)
         try:
             found = await self._try(grant, Absent(key))
@@ -357,13 +359,15 @@ class Leases:
 
     async def _try(self, grant: _Grant, guard: Guard) -> Lease | Conflict:
         """Try to take the lease once."""
-        self.keeper.expect(grant.key)
+        if grant.renewed:
+            self.keeper.expect(grant.key)
         try:
             started = self.store.clock.monotonic()
             outcome = await self._granted(grant, guard)
             if isinstance(outcome, Committed):
                 lease = Lease(self, grant.key, outcome, grant.ttl, started)
-                self.keeper.keep(lease)
+                if grant.renewed:
+                    self.keeper.keep(lease)
                 return lease
         finally:
             self.keeper.forget(grant.key)
@@ -443,6 +447,7 @@ class _Grant(msgspec.Struct, frozen=True):
     key: Key
     holder: str
     ttl: timedelta
+    renewed: bool
     guards: tuple[Guard, ...]
     writes: tuple[Write, ...]
     reads: Reads

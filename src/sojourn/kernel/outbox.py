@@ -41,13 +41,14 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
 _STORED: Final = msgspec.json.Decoder(_Stored)
 
 
-def effect(space: str, partition: str, kind: str, payload: bytes) -> Put:
+def effect(space: str, partition: str, kind: str, payload: bytes, *, claimed: bool = False) -> Put:
     """Return the write that stores an effect of this kind, due at once; `payload` is JSON text.
 
     Make it once, outside the function given to `Store.run`, or once in each attempt: only what commits is performed.
+    With `claimed`, whoever commits it performs it by `Outbox.finish`; others do only when that process is gone.
     """
     stored = msgspec.json.encode(_Stored(kind, msgspec.Raw(payload)))
-    return due(Key(space, partition, ids.new().hex()), stored, Now())
+    return due(Key(space, partition, ids.new().hex()), stored, None if claimed else Now())
 
 
 class Outbox:
@@ -69,6 +70,16 @@ class Outbox:
             UnavailableError: the store could not be reached.
         """
         return await self._worker.step()
+
+    async def finish(self, key: Key, kind: str, payload: bytes, token: int) -> None:
+        """Perform an effect that this process has just committed as `claimed`; `token` is the revision of that commit.
+
+        What fails is tried again later.
+
+        Raises:
+            UnavailableError: the store could not be reached; the effect is performed when the claim ends.
+        """
+        await self._worker.finish(key, msgspec.json.encode(_Stored(kind, msgspec.Raw(payload))), token)
 
     async def _perform(self, claimed: Claimed) -> None:
         stored = _STORED.decode(claimed.payload)

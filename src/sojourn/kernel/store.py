@@ -356,8 +356,12 @@ class Store:
             return await self._prove(attempt) or attempt.number
         if not attempt.is_awaited:
             outcome = await self.submit(attempt.transaction(transaction_id))
+            if isinstance(outcome, Conflict):
+                return outcome
             # Not always this attempt: an earlier one, whose answer was lost, may have arrived late.
-            return outcome.attempt if isinstance(outcome, Committed) else outcome
+            if outcome.attempt == attempt.number:
+                attempt.outcome = outcome
+            return outcome.attempt
         attempt.is_sent = True
         sent = self.spawn(self._sent(attempt, transaction_id), finish=True)
         sent.add_done_callback(seen)
@@ -375,6 +379,7 @@ class Store:
             if isinstance(outcome, Conflict):
                 return outcome
             is_this = outcome.attempt == attempt.number
+            attempt.outcome = outcome if is_this else None
             became = outcome if is_this else CommitUnknownError("an earlier attempt was the one that was committed")
             return outcome.attempt
         finally:

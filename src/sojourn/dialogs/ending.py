@@ -1,0 +1,127 @@
+"""How a dialog ends: its `end` hook, its result, who is told, what is remembered; all in the commit that ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from sojourn.dialogs import layout, stored
+from sojourn.dialogs.context import Context
+from sojourn.dialogs.dialog import Dialog
+from sojourn.dialogs.failures import as_error, is_cancelled
+from sojourn.dialogs.house import House, Moment, within
+from sojourn.dialogs.model import Closing, End, Ended, State
+from sojourn.dialogs.performing import Following
+from sojourn.dialogs.registry import Form, Registered
+from sojourn.dialogs.stored import NOTHING, Closed, Row
+from sojourn.kernel import Attempt
+
+__all__ = ["Ending", "HookFailedError", "close"]
+
+
+_PLAIN: Final = Form("result", object)
+
+
+class HookFailedError(Exception):
+    """A hook has failed after it had done what cannot be undone within an attempt: begin anew, without it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A dialog that ends with the attempt: its row, how it ended, what follows, and what its hook raised."""
+
+    row: Row
+    ended: Ended[Any]
+    following: list[Following]
+    error: Exception | None
+
+
+async def close(  # noqa: PLR0913  what ends, why, and within what
+    house: House,
+    tx: Attempt,
+    moment: Moment,
+    end: End,
+    *,
+    dialog: Dialog[Any] | None,
+    registered: Registered[Any] | None,
+    ctx: Context,
+    hook_failed: Exception | None = None,
+) -> Ending:
+    """End a dialog within an attempt, and call its hook, unless that has failed before.
+
+    Raises:
+        InvalidError: the result that was given cannot be stored. LimitError: it is too large.
+        HookFailedError: the hook has failed, and has to be left out from the beginning.
+    """
+    address, row = moment.address, moment.row
+    result = row.result if not end.has_result else _text(registered, end.result)
+    error = hook_failed
+    if dialog is not None and registered is not None:
+        if error is None:
+            error = await _hooked(house, tx, ctx, dialog, end)
+        if not end.has_result:
+            try:
+                result = registered.result_text(dialog.result)
+            except Exception as failed:  # noqa: BLE001  a property of the application's, or what it gave
+                error = error or failed
+    closed = Closed(end.code, end.reason, moment.now, result)
+    row = msgspec.structs.replace(
+        row,
+        state=State.ENDED,
+        data=NOTHING,
+        result=NOTHING,
+        extra=NOTHING,
+        spill={},
+        origin=ctx.origin,
+        view=ctx.view,
+        closed=closed,
+    )
+    tx.put(address.dialog, stored.encode(row), ttl=house.retain)
+    if house.store.describe().cross_partition:
+        for who in row.focus:
+            await _unfocus(tx, who, address.dialog_id)
+    following = house.performer.effects(address, row.platform, ctx.effects)
+    following += house.performer.completion(address, row)
+    tx.write(*(one.put for one in following))
+    value = end.result if end.has_result else None if registered is None else registered.result_of(result)
+    plain = msgspec.UNSET if registered is None else value
+    return Ending(row, stored.ended_of(address.dialog_id, closed, plain), following, error)
+
+
+async def _hooked(house: House, tx: Attempt, ctx: Context, dialog: Dialog[Any], end: End) -> Exception | None:
+    """Call the hook; what it raises is returned, and what it did is undone."""
+    ctx.turn_to(None)
+    mark, effects, view = tx.mark(), len(ctx.effects), ctx.view
+    was_awaited = tx.is_awaited
+    closing = Closing(end.code, end.reason, end.result if end.has_result else vars(dialog).get("result"))
+    try:
+        async with house.limited(dialog.handler_limit):
+            await within(ctx, dialog.end(ctx, closing))
+    except (Exception, asyncio.CancelledError) as failed:
+        if is_cancelled(failed):
+            raise
+        error = as_error(failed)
+        if tx.is_awaited and not was_awaited:
+            raise HookFailedError(error) from failed
+        tx.undo(mark)
+        ctx.forget(effects, view)
+        return error
+    return None
+
+
+def _text(registered: Registered[Any] | None, result: object) -> msgspec.Raw:
+    if registered is not None:
+        return registered.result_text(result)
+    return NOTHING if result is None else _PLAIN.dump(result)
+
+
+async def _unfocus(tx: Attempt, who: str, dialog_id: str) -> None:
+    key = layout.focus(who)
+    found = await tx.get(key)
+    if found is not None and found.value.decode() == dialog_id:
+        tx.delete(key)

@@ -1,0 +1,172 @@
+"""What follows a commit: effects on a platform, and telling who waits for the end of a dialog.
+
+Both are stored with the state that they follow. The process that has committed them performs them at once; when it dies
+before, whichever process knows the platform, or the completion, finds them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sojourn.dialogs import layout, stored
+from sojourn.dialogs.layout import Address
+from sojourn.dialogs.model import DialogInfo, Edit, Effect, Ended, Notice, OpenForm, Reply
+from sojourn.dialogs.platform import Interaction, Platform
+from sojourn.dialogs.registry import Registry
+from sojourn.dialogs.stored import Row
+from sojourn.errors import InvalidError, SojournError, UnsupportedError
+from sojourn.kernel import Effect as Stored
+from sojourn.kernel import Key, Outbox, Put, Record, Store, effect
+
+__all__ = ["Completion", "Following", "Performer"]
+
+_log = logging.getLogger(__name__)
+
+Completion: TypeAlias = Callable[[Ended[Any], DialogInfo], Awaitable[object]]
+"""Is told of the end of a dialog: at least once, in whichever process knows it."""
+
+_EFFECTS: Final = msgspec.json.Decoder(Reply | Edit | Notice | OpenForm)
+_KIND: Final = "effect"
+
+
+class _End(msgspec.Struct, frozen=True, array_like=True):
+    dialog_id: str
+    partition: str
+    row: Row
+
+
+_ENDS: Final = msgspec.json.Decoder(_End)
+
+
+class Following(msgspec.Struct, frozen=True):
+    """One thing that follows a commit, and the write that stores it. `is_ours`: this process performs it at once."""
+
+    space: str
+    put: Put
+    payload: bytes
+    is_ours: bool
+
+
+class Performer:
+    """Performs effects and completions of one store in this process."""
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self._store = store
+        self._registry = registry
+        self._platforms: dict[str, Platform] = {}
+        self._completions: dict[str, Completion] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._live: dict[str, Interaction] = {}
+
+    def add_platform(self, platform: Platform) -> None:
+        """Perform what is to be done on this platform from now on. The last of one name counts."""
+        self._platforms[platform.name] = platform
+        space = layout.effects(platform.name)
+        if space not in self._outboxes:
+            self._outboxes[space] = Outbox(self._store, space, {_KIND: self._on(platform.name)})
+
+    def add_completion(self, name: str, completion: Completion) -> None:
+        """Tell this function of ends from now on.
+
+        Raises:
+            InvalidError: there is one of this name.
+        """
+        if name in self._completions:
+            raise InvalidError("name", f"a completion {name!r} is registered already")
+        self._completions[name] = completion
+        space = layout.completions(name)
+        self._outboxes[space] = Outbox(self._store, space, {_KIND: self._telling(name)})
+
+    def platform(self, name: str) -> Platform | None:
+        """Return the platform of this name, None where this process does not know it."""
+        return self._platforms.get(name)
+
+    def name_of(self, completion: Completion | str) -> str:
+        """Return the name under which a completion is registered.
+
+        Raises:
+            InvalidError: it is not.
+        """
+        for name, known in self._completions.items():
+            if completion in (name, known):
+                return name
+        shown = completion if isinstance(completion, str) else getattr(completion, "__qualname__", completion)
+        raise InvalidError("on_end", f"{shown!r} is not registered; put `@dialogs.on_end` before it")
+
+    def effects(self, address: Address, platform: str, wanted: Sequence[Effect]) -> list[Following]:
+        """Return what stores these effects.
+
+        Raises:
+            InvalidError: one of them has no JSON form.
+        """
+        is_ours = platform in self._platforms
+        return [self._following(layout.effects(platform), address, _text(one), is_ours) for one in wanted]
+
+    def completion(self, address: Address, row: Row) -> list[Following]:
+        """Return what stores that somebody has to be told of this end, if anybody has."""
+        if row.completion is None:
+            return []
+        payload = msgspec.json.encode(_End(address.dialog_id, address.partition, row))
+        is_ours = row.completion in self._completions
+        return [self._following(layout.completions(row.completion), address, payload, is_ours)]
+
+    async def perform(self, following: Sequence[Following], token: int, interaction: Interaction | None) -> None:
+        """Perform what was committed under this revision. What fails is tried again later, by whoever is there."""
+        for one in following:
+            if not one.is_ours:
+                continue
+            key = one.put.key
+            if interaction is not None:
+                self._live[key.item] = interaction
+            try:
+                await self._outboxes[one.space].finish(key, _KIND, one.payload, token)
+            except SojournError as error:
+                _log.warning("what follows %s is performed later: %s", key.partition, error)
+            finally:
+                self._live.pop(key.item, None)
+
+    async def step(self) -> float:
+        """Perform what others have left behind; return the seconds until there may be something to do.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        pauses = [await outbox.step() for outbox in tuple(self._outboxes.values())]
+        return min(pauses, default=float("inf"))
+
+    def _following(self, space: str, address: Address, payload: bytes, is_ours: bool) -> Following:  # noqa: FBT001
+        return Following(space, effect(space, address.partition, _KIND, payload, claimed=is_ours), payload, is_ours)
+
+    def _on(self, name: str) -> Callable[[Stored], Awaitable[None]]:
+        async def perform(one: Stored) -> None:
+            wanted = _EFFECTS.decode(one.payload)
+            try:
+                interaction = self._live.get(one.idempotency_key)
+                await self._platforms[name].perform(wanted, one.idempotency_key, interaction)
+            except UnsupportedError as error:
+                _log.warning("%s was dropped: %s", type(wanted).__name__, error)
+
+        return perform
+
+    def _telling(self, name: str) -> Callable[[Stored], Awaitable[None]]:
+        async def tell(one: Stored) -> None:
+            end = _ENDS.decode(one.payload)
+            key = Key(layout.DIALOGS, end.partition, end.dialog_id)
+            assert end.row.closed is not None
+            info = stored.info_of(Record(key, b"", 0), end.row, end.row.closed.at)
+            registered = self._registry.named(end.row.type)
+            typed = msgspec.UNSET if registered is None else registered.result_of(end.row.closed.result)
+            await self._completions[name](stored.ended_of(end.dialog_id, end.row.closed, typed), info)
+
+        return tell
+
+
+def _text(wanted: Effect) -> bytes:
+    try:
+        return msgspec.json.encode(wanted)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidError("effect", f"what it shows has no JSON form: {error}") from error

@@ -1,0 +1,289 @@
+"""How a dialog starts: its record and its lease, then its first message, then the commit that makes it run.
+
+It is *starting* in between, so that a click on a message that is out already finds it and waits. A process that dies
+meanwhile leaves a record that ends by itself: whoever comes upon it removes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from sojourn import limits
+from sojourn.dialogs import stored
+from sojourn.dialogs.context import Context
+from sojourn.dialogs.dialog import Dialog
+from sojourn.dialogs.ending import HookFailedError, close
+from sojourn.dialogs.events import DialogEvent, EventName
+from sojourn.dialogs.failures import ErrorHandlers, as_error, contained, is_cancelled
+from sojourn.dialogs.house import House, Moment, within
+from sojourn.dialogs.middleware import Phase
+from sojourn.dialogs.model import End, Ended, Place, State, checked_id, checked_ttl, mint
+from sojourn.dialogs.performing import Completion, Following
+from sojourn.dialogs.platform import Interaction
+from sojourn.dialogs.registry import Registered, checked_life
+from sojourn.dialogs.seats import BusyError, Seat
+from sojourn.dialogs.stepping import focused, lived_on
+from sojourn.dialogs.stored import NOTHING, Row
+from sojourn.errors import ConflictError, DialogExistsError, UnavailableError
+from sojourn.kernel import Attempt, Now, Put
+
+__all__ = ["Outcome", "Starter"]
+
+_log = logging.getLogger(__name__)
+
+Outcome: TypeAlias = Literal["started", "denied", "failed"]
+"""What became of a start. Of one that was denied or has failed nothing is kept."""
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_GRACE: Final = Now(limits.DIALOG_LEASE // _MILLISECOND)
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be started, for whom, and with what."""
+
+    interaction: Interaction
+    data: object
+    dialog_id: str | None
+    ttl: timedelta | msgspec.UnsetType | None
+    on_end: Completion | str | None
+    meta: dict[str, Any]
+
+
+class Started(msgspec.Struct, kw_only=True):
+    """What one attempt has made of a start."""
+
+    tx: Attempt
+    outcome: Outcome
+    row: Row
+    following: list[Following] = []
+    ended: Ended[Any] | None = None
+    failed_at: ErrorHandlers | None = None
+    error: Exception | None = None
+    ctx: Context | None = None
+
+
+class _FailedError(Exception):
+    def __init__(self, started: Started) -> None:
+        super().__init__()
+        self.started = started
+
+
+class Starter:
+    """Starts the dialogs of one store."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def start(self, registered: Registered[Any], wish: Wish) -> tuple[str, Outcome]:
+        """Start a dialog; see `Dialogs.start`."""
+        house = self._house
+        dialog_id = mint() if wish.dialog_id is None else checked_id(wish.dialog_id)
+        address = house.address(dialog_id)
+        dialog = registered.begun(dialog_id, wish.data)
+        row = self._first_row(registered, dialog, wish)
+        await house.keyring.prepare(wish.interaction.platform)
+        first = Put(address.dialog, stored.encode(row), rank=_GRACE)
+        try:
+            seat = await house.seats.begin(address, (first,))
+        except (ConflictError, BusyError) as error:
+            raise DialogExistsError(
+                f"a dialog {dialog_id} was started before; take another id, or none to have one made"
+            ) from error
+        started = await self._in(seat, _Beginning(house, seat, registered, wish, row))
+        await self._follow(dialog_id, started, wish)
+        return dialog_id, started.outcome
+
+    def _first_row(self, registered: Registered[Any], dialog: Dialog[Any], wish: Wish) -> Row:
+        """Return the row of a dialog that starts; what is out of form is refused here, before anything is stored."""
+        interaction = wish.interaction
+        is_given = wish.ttl is not msgspec.UNSET
+        life = checked_ttl(wish.ttl) if is_given else checked_life(dialog)
+        completion = None if wish.on_end is None else self._house.performer.name_of(wish.on_end)
+        row = Row(
+            type=registered.name,
+            version=registered.version,
+            state=State.STARTING,
+            platform=interaction.platform.name,
+            owner=msgspec.structs.replace(interaction.user, roles=frozenset()),
+            created=0,
+            ttl=None if life is None else life // _MILLISECOND,
+            ttl_given=is_given,
+            data=NOTHING,
+            completion=completion,
+        )
+        return registered.kept(dialog, row)
+
+    async def _in(self, seat: Seat, beginning: _Beginning) -> Started:
+        seats = self._house.seats
+        try:
+            started = await beginning.run()
+            if started.outcome == "failed":
+                await beginning.undo()
+        except BaseException:
+            seats.give_up(seat)
+            raise
+        seats.leave(seat, None, seat.now)
+        return started
+
+    async def _follow(self, dialog_id: str, started: Started, wish: Wish) -> None:
+        house, interaction = self._house, wish.interaction
+        revision = None if started.tx.outcome is None else started.tx.outcome.revision
+        if started.following and revision is not None:
+            await house.performer.perform(started.following, revision, interaction)
+        if started.failed_at is not None and started.error is not None and started.ctx is not None:
+            await started.failed_at.tell(started.error, started.ctx)
+        responder, words = interaction.responder, house.words
+        answer = {
+            "denied": lambda: responder.notify(words.denied),
+            "failed": lambda: responder.notify(words.failed),
+            "started": responder.ack,
+        }[started.outcome]
+        await contained(answer(), f"answering who started dialog {dialog_id}")
+        names = {
+            "denied": (EventName.DENIED,),
+            "failed": (EventName.START_FAILED,),
+            "started": (EventName.STARTED,) if started.ended is None else (EventName.STARTED, EventName.ENDED),
+        }[started.outcome]
+        events = [
+            DialogEvent(
+                name=name,
+                dialog_id=dialog_id,
+                type=started.row.type,
+                revision=revision,
+                interaction=interaction,
+                ended=started.ended,
+                error=started.error,
+                meta=wish.meta,
+            )
+            for name in names
+        ]
+        house.tell(*events)
+
+
+class _Beginning:
+    """One start, over all attempts at it."""
+
+    def __init__(self, house: House, seat: Seat, registered: Registered[Any], wish: Wish, row: Row) -> None:
+        self._house = house
+        self._seat = seat
+        self._registered = registered
+        self._wish = wish
+        self._row = row
+        self._origin: Place | None = None
+        self._hook_failed: Exception | None = None
+
+    async def run(self) -> Started:
+        """Start it, in as many attempts as that takes."""
+        while True:
+            try:
+                return await self._house.store.run(self._attempt)
+            except _FailedError as failed:
+                return failed.started
+            except HookFailedError as failed:
+                self._hook_failed = failed.error
+
+    async def undo(self) -> None:
+        """Remove what was stored of a start that has failed.
+
+        Raises:
+            UnavailableError: the store could not be reached; it ends by itself.
+        """
+
+        async def remove(tx: Attempt) -> None:
+            tx.guard(self._seat.held)
+            tx.delete(self._seat.address.dialog)
+            tx.write(*self._house.seats.leaving(self._seat, goes_on=False))
+
+        await self._house.store.run(remove)
+
+    async def _attempt(self, tx: Attempt) -> Started:
+        house, seat, wish = self._house, self._seat, self._wish
+        tx.guard(seat.held)
+        if tx.number == 1:
+            tx.assume({seat.address.dialog: seat.dialog}, seat.now)
+        elif await tx.get(seat.address.dialog) is None or await self._lost(tx):
+            raise UnavailableError("the start took longer than its lease; nothing of it is kept")
+        now = await tx.now()
+        row = msgspec.structs.replace(self._row, created=now, origin=self._origin)
+        moment = Moment(seat.address, row, now, limits.RANK_MAX if row.ttl is None else now + row.ttl)
+        # A copy of what was given, so that a second attempt finds it as the first one did.
+        dialog = self._registered.revived(seat.address.dialog_id, row)
+        ages = self._registered.stale != "accept"
+        ctx = house.context(tx, moment, Phase.START, wish.interaction, None, wish.meta, tokens_age=ages)
+        try:
+            return await self._judged(ctx, dialog, row) or await self._begun(ctx, dialog, moment)
+        finally:
+            self._origin = ctx.origin
+            ctx.close()
+
+    async def _lost(self, tx: Attempt) -> bool:
+        lease = await tx.get(self._seat.address.lease)
+        return lease is None or lease.revision != self._seat.token
+
+    async def _judged(self, ctx: Context, dialog: Dialog[Any], row: Row) -> Started | None:
+        house, error = self._house, None
+        try:
+            async with house.limited(dialog.handler_limit):
+                if await house.middleware[Phase.START].judge(ctx, dialog.start_filter):
+                    return None
+        except (Exception, asyncio.CancelledError) as failed:  # a filter that is a property, or took too long
+            if is_cancelled(failed):
+                raise
+            error = as_error(failed)
+        ctx.tx.delete(self._seat.address.dialog)
+        ctx.tx.write(*house.seats.leaving(self._seat, goes_on=False))
+        failed_at = None if error is None else house.errors.start
+        return Started(tx=ctx.tx, outcome="denied", row=row, error=error, failed_at=failed_at, ctx=ctx)
+
+    async def _begun(self, ctx: Context, dialog: Dialog[Any], moment: Moment) -> Started:
+        """Call the hook, and make the dialog run; what fails in it leaves nothing of the dialog behind."""
+        house, tx, address = self._house, ctx.tx, self._seat.address
+        try:
+            async with house.limited(dialog.handler_limit):
+                answer: object = await within(ctx, dialog.start(ctx))
+            end = ctx.ending or (answer if isinstance(answer, End) else None)
+            if end is None:
+                row, rank = lived_on(self._registered, dialog, ctx, moment, refreshed=True)
+                row = msgspec.structs.replace(row, state=State.RUNNING)
+                tx.put(address.dialog, stored.encode(row), rank=rank)
+                await focused(house, tx, address, moment.row, row)
+                following = house.performer.effects(address, row.platform, ctx.effects)
+                tx.write(*(one.put for one in following))
+                started = Started(tx=tx, outcome="started", row=row, following=following, ctx=ctx)
+            else:
+                ending = await close(
+                    house,
+                    tx,
+                    moment,
+                    end,
+                    dialog=dialog,
+                    registered=self._registered,
+                    ctx=ctx,
+                    hook_failed=self._hook_failed,
+                )
+                started = Started(
+                    tx=tx,
+                    outcome="started",
+                    row=ending.row,
+                    following=ending.following,
+                    ended=ending.ended,
+                    failed_at=None if ending.error is None else house.errors.end,
+                    error=ending.error,
+                    ctx=ctx,
+                )
+        except HookFailedError:
+            raise
+        except (Exception, asyncio.CancelledError) as failed:  # whatever the application raises
+            if is_cancelled(failed):
+                raise
+            error = as_error(failed)
+            raise _FailedError(
+                Started(tx=tx, outcome="failed", row=moment.row, failed_at=house.errors.start, error=error, ctx=ctx)
+            ) from failed
+        tx.write(*house.seats.leaving(self._seat, goes_on=False))
+        return started

@@ -1,0 +1,443 @@
+"""One interaction with one dialog: a seat, the handler, and one commit that holds all it has done.
+
+    seat    one commit: the lease of the dialog, unless the delivery was handled before; the dialog comes back with it
+    judge   is its time over, is the view an old one, do middleware and filter let it through
+    handle  the object is made from what is stored, and its handler called
+    commit  the dialog, the delivery, effects, what the handler wrote through `ctx.tx`, and the end of the lease
+
+When that commit meets a rival, everything from `judge` on happens again with what stands there now. When the lease was
+lost, to a pause of this process, it begins with the seat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+
+from sojourn import limits
+from sojourn.dialogs import layout, stored
+from sojourn.dialogs.context import Context, made_end
+from sojourn.dialogs.dialog import Dialog
+from sojourn.dialogs.ending import Ending, HookFailedError, close
+from sojourn.dialogs.events import EventName
+from sojourn.dialogs.failures import ErrorHandlers, as_error, is_cancelled
+from sojourn.dialogs.house import House, Moment, known_at, within
+from sojourn.dialogs.layout import Address
+from sojourn.dialogs.middleware import Phase
+from sojourn.dialogs.model import KEEP, REFRESH, Cause, Edit, End, EndCode, Ended, Handled, Keep, State
+from sojourn.dialogs.performing import Following
+from sojourn.dialogs.platform import Interaction
+from sojourn.dialogs.registry import Registered, VersionError, checked_life
+from sojourn.dialogs.seats import BusyError, RepeatedError, Seat, ShutError
+from sojourn.dialogs.stored import Row
+from sojourn.dialogs.tokens import Token
+from sojourn.errors import CorruptError, InvalidError
+from sojourn.kernel import Attempt, Committed, Key, Now, Number, Put, Reads, Record, Transaction
+from sojourn.kernel.transaction import instant
+
+__all__ = ["EXPIRY", "DroppedError", "Step", "Stepper", "focused", "lived_on"]
+
+_log = logging.getLogger(__name__)
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+EXPIRY: Final = made_end(msgspec.UNSET, EndCode.EXPIRED, "")
+
+
+class Step(msgspec.Struct, kw_only=True):
+    """What one attempt has made of an interaction. `row` is the dialog from now on, where it was changed or shown."""
+
+    result: Handled
+    tx: Attempt
+    row: Row | None = None
+    value: bytes | None = None
+    rank: Number | None = None
+    cause: Cause | None = None
+    ended: Ended[Any] | None = None
+    failed_at: ErrorHandlers | None = None
+    error: Exception | None = None
+    ctx: Context | None = None
+    following: Sequence[Following] = ()
+    events: Sequence[EventName] = ()
+    revision: int = 0
+
+
+class _LostError(Exception):
+    """The lease of the seat ended before the commit."""
+
+
+class _FailedError(Exception):
+    """The handler failed: nothing of its attempt may be committed."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.step = step
+
+
+class DroppedError(Exception):
+    """The dialog is busy, and of a type that drops what comes at once."""
+
+
+class Stepper:
+    """Handles interactions with dialogs of one store."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def step(self, address: Address, token: Token | None, interaction: Interaction, meta: dict[str, Any]) -> Step:
+        """Handle an interaction with the dialog at the address, and commit what it has changed.
+
+        Raises:
+            ShutError: there is no open dialog. RepeatedError: the delivery was handled before.
+            BusyError: others have it all the time. DroppedError: somebody has it, and it waits for nobody.
+            CorruptError: the record of the dialog is damaged.
+            UnavailableError: the store could not be reached; nothing was written.
+            CommitUnknownError: the answer was lost; perhaps it was handled. The same delivery is not handled again.
+        """
+        for _ in range(limits.DIALOG_RETAKES):
+            found = await self._seat_or_dialog(address, interaction)
+            work = _Work(self._house, found, address, token, interaction, meta)
+            try:
+                return await (self._in(found, work) if isinstance(found, Seat) else work.run())
+            except _LostError:
+                _log.warning("the lease of dialog %s ended before its handler did", address.dialog_id)
+        raise BusyError
+
+    async def _in(self, seat: Seat, work: _Work) -> Step:
+        seats = self._house.seats
+        try:
+            step = await work.run()
+        except BaseException:
+            seats.give_up(seat)
+            raise
+        if step.result == "failed":
+            await seats.leave_as_it_was(seat)
+        else:
+            outcome = step.tx.outcome
+            dialog = None if outcome is None else _after(step, seat.dialog, outcome)
+            seats.leave(seat, dialog, seat.now if outcome is None else outcome.now)
+        return step
+
+    async def _seat_or_dialog(self, address: Address, interaction: Interaction) -> Seat | Record:
+        """Wait for the seat; or return the dialog, where it is of a type that handles what comes at once."""
+        house = self._house
+        delivery = None if interaction.delivery_id is None else address.delivery(interaction.delivery_id)
+        if not house.registry.is_mixed:
+            return await house.seats.take(address, delivery, house.wait)
+        try:
+            return await house.seats.take(address, delivery, 0)
+        except BusyError:
+            (record,) = (await house.store.read(Reads((address.dialog,)))).records.keys
+        row = None if record is None or record.rank is None else stored.decode(record)
+        registered = None if row is None or row.state is not State.RUNNING else house.registry.named(row.type)
+        if record is None or registered is None or registered.concurrency == "serial":
+            return await house.seats.take(address, delivery, house.wait)
+        if registered.concurrency == "drop":
+            raise DroppedError
+        return record
+
+
+class _Work:
+    """One interaction with one dialog, over all attempts at it. `found` is a seat, or a dialog that needs none."""
+
+    def __init__(
+        self,
+        house: House,
+        found: Seat | Record,
+        address: Address,
+        token: Token | None,
+        interaction: Interaction,
+        meta: dict[str, Any],
+    ) -> None:
+        self._house = house
+        self._seat = found if isinstance(found, Seat) else None
+        self._dialog = found.dialog if isinstance(found, Seat) else found
+        self._address = address
+        self._token = token
+        self._interaction = interaction
+        self._meta = meta
+        self._hook_failed: Exception | None = None
+
+    async def run(self) -> Step:
+        """Handle it, in as many attempts as that takes."""
+        while True:
+            try:
+                return await self._house.store.run(self._attempt)
+            except _FailedError as failed:
+                return failed.step
+            except HookFailedError as failed:
+                self._hook_failed = failed.error
+
+    async def _attempt(self, tx: Attempt) -> Step:
+        record = await self._found(tx)
+        moment = Moment(self._address, stored.decode(record), await tx.now(), record.rank or 0)
+        row = moment.row
+        if row.state is State.STARTING:
+            return self._abandoned(tx)
+        registered = self._house.registry.named(row.type)
+        if registered is None:
+            return self._unchanged(tx, "missing", cause=Cause.UNREGISTERED)
+        if self._token is None and known_at(self._interaction) not in row.focus:
+            return self._unchanged(tx, "foreign")
+        try:
+            dialog = registered.revived(self._address.dialog_id, row)
+        except (VersionError, CorruptError) as error:
+            return self._unchanged(tx, "missing", cause=Cause.VERSION, error=error)
+        if moment.is_overdue:
+            return await self._expired(tx, moment, registered, dialog)
+        token = self._whole(row)
+        if token is None and self._token is not None:
+            return self._stale(tx, row, registered)
+        tokens_age = registered.stale != "accept"
+        ctx = self._house.context(tx, moment, Phase.UPDATE, self._interaction, token, self._meta, tokens_age=tokens_age)
+        try:
+            return await self._judged(ctx, dialog) or await self._handled(moment, registered, dialog, ctx)
+        finally:
+            ctx.close()
+
+    # -- What stands there --------------------------------------------------------------------------------------------
+
+    async def _found(self, tx: Attempt) -> Record:
+        """Return the dialog; the commit will hold only if it, and the right to change it, are still the same."""
+        seat, dialog = self._seat, self._address.dialog
+        delivery = None if self._interaction.delivery_id is None else self._delivery
+        if seat is not None:
+            tx.guard(seat.held)
+            if tx.number == 1:
+                tx.assume({dialog: seat.dialog}, seat.now)
+                return seat.dialog
+            await tx.fetch((dialog, self._address.lease))
+            lease = await tx.get(self._address.lease)
+            if lease is None or lease.revision != seat.token:
+                raise _LostError
+        elif delivery is not None:
+            await tx.fetch((dialog, delivery))
+            if await tx.get(delivery) is not None:
+                raise RepeatedError
+        record = await tx.get(dialog)
+        if record is None or record.rank is None:
+            raise ShutError(record, await tx.now())
+        return record
+
+    @property
+    def _delivery(self) -> Key:
+        return self._address.delivery(self._interaction.delivery_id or "")
+
+    def _whole(self, row: Row) -> Token | None:
+        """Return the token with its arguments; None where it is of an older view, or they were forgotten."""
+        token = self._token
+        if token is None:
+            return None
+        registered = self._house.registry.named(row.type)
+        if token.revision is not None and token.revision < row.renders and registered and registered.stale != "accept":
+            return None
+        if token.spill is None:
+            return token
+        args = row.spill.get(token.spill)
+        return None if args is None else msgspec.structs.replace(token, args=args, spill=None)
+
+    # -- What becomes of it -------------------------------------------------------------------------------------------
+
+    def _unchanged(self, tx: Attempt, result: Handled, **more: Any) -> Step:
+        self._leave(tx, goes_on=True)
+        return Step(result=result, tx=tx, **more)
+
+    def _abandoned(self, tx: Attempt) -> Step:
+        """Remove a dialog whose start has come to nothing: whoever started it is gone, or its lease would stand."""
+        tx.delete(self._address.dialog)
+        self._leave(tx, goes_on=False)
+        return Step(result="missing", tx=tx, cause=Cause.UNKNOWN, events=(EventName.START_FAILED,))
+
+    async def _expired(self, tx: Attempt, moment: Moment, registered: Registered[Any], dialog: Dialog[Any]) -> Step:
+        ctx = self._house.context(tx, moment, None, None, None, self._meta, tokens_age=False)
+        ending = await close(
+            self._house,
+            tx,
+            moment,
+            EXPIRY,
+            dialog=dialog,
+            registered=registered,
+            ctx=ctx,
+            hook_failed=self._hook_failed,
+        )
+        self._leave(tx, goes_on=False)
+        return self._ended(tx, ctx, ending, "missing", (EventName.ENDED, EventName.EXPIRED))
+
+    def _ended(self, tx: Attempt, ctx: Context, ending: Ending, result: Handled, events: Sequence[EventName]) -> Step:
+        return Step(
+            result=result,
+            tx=tx,
+            row=ending.row,
+            cause=Cause.EXPIRED if result == "missing" else None,
+            ended=ending.ended,
+            failed_at=None if ending.error is None else self._house.errors.end,
+            error=ending.error,
+            ctx=ctx,
+            following=ending.following,
+            events=events,
+        )
+
+    def _stale(self, tx: Attempt, row: Row, registered: Registered[Any]) -> Step:
+        shown = row.view if registered.stale == "render" else None
+        effects = () if shown is None else (Edit(row.origin or self._interaction.place, shown),)
+        following = self._house.performer.effects(self._address, row.platform, effects)
+        tx.write(*(one.put for one in following))
+        return self._unchanged(tx, "stale", following=following, row=row)
+
+    async def _judged(self, ctx: Context, dialog: Dialog[Any]) -> Step | None:
+        """Ask middleware and filter; None: they let it through."""
+        house, error = self._house, None
+        try:
+            async with house.limited(dialog.handler_limit):
+                if await house.middleware[Phase.UPDATE].judge(ctx, dialog.update_filter):
+                    return None
+        except (Exception, asyncio.CancelledError) as failed:  # a filter that is a property, or took too long
+            if is_cancelled(failed):
+                raise
+            error = as_error(failed)
+        failed_at = None if error is None else house.errors.update
+        step = self._unchanged(ctx.tx, "denied", error=error, failed_at=failed_at, ctx=ctx)
+        step.events = (EventName.DENIED,)
+        return step
+
+    async def _handled(self, moment: Moment, registered: Registered[Any], dialog: Dialog[Any], ctx: Context) -> Step:
+        """Call the handler, and write what it has changed; what fails in it, or in that, leaves nothing behind."""
+        try:
+            async with self._house.limited(dialog.handler_limit):
+                answer: object = await within(ctx, dialog.dispatch(ctx))
+            outcome = _outcome(ctx, answer)
+            if isinstance(outcome, End):
+                ending = await close(
+                    self._house,
+                    ctx.tx,
+                    moment,
+                    outcome,
+                    dialog=dialog,
+                    registered=registered,
+                    ctx=ctx,
+                    hook_failed=self._hook_failed,
+                )
+                step = self._ended(ctx.tx, ctx, ending, "ended", (EventName.ENDED,))
+            else:
+                step = await self._went_on(moment, registered, dialog, ctx, outcome)
+        except (HookFailedError, _LostError):
+            raise
+        except (Exception, asyncio.CancelledError) as failed:  # whatever the application raises
+            if is_cancelled(failed):
+                raise
+            error = as_error(failed)
+            raise _FailedError(
+                Step(
+                    result="failed",
+                    tx=ctx.tx,
+                    row=moment.row,
+                    failed_at=self._house.errors.update,
+                    error=error,
+                    ctx=ctx,
+                    events=(EventName.UPDATE_FAILED,),
+                )
+            ) from failed
+        if self._interaction.delivery_id is not None:
+            ctx.tx.put(self._delivery, b"", ttl=limits.DIALOG_DELIVERY_KEEP)
+        self._leave(ctx.tx, goes_on=step.result != "ended")
+        return step
+
+    async def _went_on(
+        self, moment: Moment, registered: Registered[Any], dialog: Dialog[Any], ctx: Context, outcome: Keep
+    ) -> Step:
+        house, tx = self._house, ctx.tx
+        row, rank = lived_on(registered, dialog, ctx, moment, refreshed=outcome is REFRESH)
+        value = stored.encode(row)
+        tx.put(self._address.dialog, value, rank=rank)
+        await focused(house, tx, self._address, moment.row, row)
+        following = house.performer.effects(self._address, row.platform, ctx.effects)
+        tx.write(*(one.put for one in following))
+        return Step(
+            result="refreshed" if outcome is REFRESH else "kept",
+            tx=tx,
+            row=row,
+            value=value,
+            rank=rank,
+            ctx=ctx,
+            following=following,
+            events=(EventName.UPDATED,),
+        )
+
+    def _leave(self, tx: Attempt, *, goes_on: bool) -> None:
+        if self._seat is not None:
+            tx.write(*self._house.seats.leaving(self._seat, goes_on=goes_on))
+
+
+def lived_on(
+    registered: Registered[Any], dialog: Dialog[Any], ctx: Context, moment: Moment, *, refreshed: bool
+) -> tuple[Row, Number]:
+    """Return the row of a dialog that goes on after its handler, and its deadline.
+
+    Raises:
+        InvalidError: what it holds cannot be stored, or its time to live is none. LimitError: beyond a limit.
+    """
+    row = registered.kept(dialog, moment.row)
+    ttl, given = row.ttl, row.ttl_given
+    if "ttl" in vars(dialog) or not given:
+        life = checked_life(dialog)
+        ttl = None if life is None else life // _MILLISECOND
+        given = given or "ttl" in vars(dialog)
+    focus = row.focus
+    if ctx.wants_focus is not None and ctx.known_at is not None:
+        others = tuple(one for one in focus if one != ctx.known_at)
+        focus = (*others, ctx.known_at) if ctx.wants_focus else others
+    row = msgspec.structs.replace(
+        row,
+        ttl=ttl,
+        ttl_given=given,
+        origin=ctx.origin,
+        view=ctx.view,
+        renders=row.renders + 1 if ctx.has_shown else row.renders,
+        spill=ctx.spilled,
+        focus=focus,
+    )
+    if not refreshed:
+        return row, moment.deadline
+    return row, limits.RANK_MAX if ttl is None else Now(ttl)
+
+
+async def focused(house: House, tx: Attempt, address: Address, before: Row, row: Row) -> None:
+    """Note whose messages the dialog takes now: with the commit, or where an engine cannot do both at once, before it.
+
+    Who is no longer to be heard is left to find out: the dialog says whom it hears.
+    """
+    for who in row.focus:
+        if who in before.focus:
+            continue
+        put = Put(layout.focus(who), address.dialog_id.encode(), ttl=limits.DIALOG_TTL_MAX)
+        if house.store.describe().cross_partition:
+            tx.write(put)
+        else:
+            await house.store.commit(Transaction(writes=(put,)))
+
+
+def _after(step: Step, before: Record, outcome: Committed) -> Record | None:
+    """Return the dialog as it stands after the commit, None where it is over."""
+    if step.ended is not None or step.cause is Cause.UNKNOWN:
+        return None
+    if step.value is None or step.rank is None or outcome.revision is None:
+        return before
+    return Record(before.key, step.value, outcome.revision, rank=instant(step.rank, outcome.now))
+
+
+def _outcome(ctx: Context, answer: object) -> Keep | End:
+    """Return what a handler's answer means: the first end that it made counts, returned or not."""
+    if ctx.ending is not None:
+        return ctx.ending
+    if isinstance(answer, End):
+        return answer
+    if answer is None or answer is False or answer is KEEP:
+        return KEEP
+    if answer is True or answer is REFRESH:
+        return REFRESH
+    raise InvalidError("answer", "a handler returns KEEP, REFRESH, True, False, nothing, or what `ctx.end` gave")

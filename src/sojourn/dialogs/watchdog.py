@@ -1,0 +1,55 @@
+"""What has to happen when something takes too long: one task for all that is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+
+from sojourn.kernel import Store
+
+__all__ = ["Watchdog"]
+
+
+class Watchdog:
+    """Rings alarms by the store's clock. It sleeps until the next one, and not at all while there is none."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._alarms: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._numbers = count()
+        self._task: asyncio.Task[None] | None = None
+        self._wakes_at = 0.0
+
+    def set(self, seconds: float, ring: Callable[[], None]) -> int:
+        """Have `ring` called in so many seconds, unless the alarm of the returned number is cleared before."""
+        number = next(self._numbers)
+        at = self._store.clock.monotonic() + seconds
+        self._alarms[number] = (at, ring)
+        task = self._task
+        if task is None or task.done():
+            self._task = self._store.spawn(self._run(at))
+            self._wakes_at = at
+        elif at < self._wakes_at:
+            task.cancel()
+            self._task = self._store.spawn(self._run(at))
+            self._wakes_at = at
+        return number
+
+    def clear(self, number: int) -> None:
+        """Call nothing for this alarm. Clearing one that has rung is harmless."""
+        self._alarms.pop(number, None)
+
+    async def _run(self, at: float) -> None:
+        clock = self._store.clock
+        while True:
+            await clock.sleep(at - clock.monotonic())
+            now = clock.monotonic()
+            for number, (due, ring) in tuple(self._alarms.items()):
+                if due <= now:
+                    del self._alarms[number]
+                    ring()
+            if not self._alarms:
+                self._task = None
+                return
+            at = self._wakes_at = min(due for due, _ in self._alarms.values())
