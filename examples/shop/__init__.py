@@ -1,7 +1,7 @@
-"""A small shop: a basket for each session, shelves and a stock room for all, an assistant. `make run` serves it.
+"""A small shop: a basket for each session, shelves and a stock room for all, an assistant, a desk for refunds.
 
-Each handler gets the id of the caller's session and works as if it were alone. Cookies, parallel requests, lost answers
-and killed servers are sojourn's business. What the browser gets is in `pages`.
+`make run` serves it. Each handler gets the id of the caller's session and works as if it were alone. Cookies, parallel
+requests, lost answers and killed servers are sojourn's business. What the browser gets is in `pages`.
 """
 
 import os
@@ -14,8 +14,10 @@ import msgspec
 
 import sojourn
 from examples.shop.assistant import Assistant, Conversation
-from examples.shop.model import FULL, PRODUCTS, Basket, Place, Product, Rack, Shelf
-from sojourn import ActionCtx, ApplicationError, Functions, MutationCtx, QueryCtx, SessionId, Sessions, Visits
+from examples.shop.model import FULL, PRODUCTS, Basket, Decision, Place, Product, Purchase, Rack, Shelf
+from examples.shop.refunds import Card, Click, RefundApproval, Refunds, Sale
+from sojourn import ActionCtx, ApplicationError, Dialogs, Functions, MutationCtx, QueryCtx, SessionId, Sessions, Visits
+from sojourn.dialogs import DialogInfo, Ended, User
 from sojourn.documents import Documents
 from sojourn.server import App
 from sojourn.visits import visitor_of
@@ -28,6 +30,30 @@ baskets = functions.collection("baskets", Basket, by=SessionId)  # one for each 
 shelves = functions.collection("shelves", Shelf, by=str)  # one for each product, shared by all sessions
 racks = Documents(store, "racks", schema=Rack, template=FULL)  # the stock room: each rack is a document
 clerk = Assistant(store)  # a conversation with each session: each turn is a snapshot
+dialogs = Dialogs(store)  # requests for refunds: each is a dialog between a visitor and the desk
+books = functions.collection("books", list[Purchase], by=SessionId)  # what each session bought, the last first
+
+PURCHASES = 24  # that a book has room for
+
+
+@dialogs.register("refund")
+class Refund(RefundApproval):
+    """A request for a refund in this shop, whose racks take things back."""
+
+    racks = racks
+
+
+@dialogs.on_end
+async def note(ended: Ended[Decision], info: DialogInfo) -> None:
+    """Have the decision written into the visitor's book, by whichever server is up, until it is there."""
+    session = await sessions.get(SessionId(info.owner.id))
+    if session is None or ended.result is None:
+        return  # the book went with the session
+    writing = functions.bind(store).acting_as(session, request_id=f"refund-{ended.dialog_id}")
+    await writing.run(note_decision, purchase=ended.dialog_id, decision=msgspec.convert(ended.result, Decision))
+
+
+refunds = Refunds(dialogs, Refund, on_end=note)
 
 
 class View(msgspec.Struct, frozen=True):
@@ -89,6 +115,8 @@ async def check_out(ctx: MutationCtx, session_id: SessionId) -> Basket:
             left = f"only {shelf.left}" if shelf.left else "nothing"
             raise ApplicationError(f"{PRODUCTS[sku].name}: {left} left until the next delivery.", {"sku": sku})
         await ctx.db(shelves).put(sku, Shelf(shelf.delivered_at, shelf.left - count))
+    bought = [Purchase(ctx.uuid().hex, sku, count) for sku, count in basket.items.items()]
+    await ctx.db(books).update(session_id, lambda book: [*bought, *book][:PURCHASES])
     return await ctx.db(baskets).update(session_id, Basket.emptied)
 
 
@@ -162,6 +190,61 @@ async def move(ctx: MutationCtx, _: SessionId, *, sku: str, source: Place, targe
 
 
 @functions.query
+async def book(ctx: QueryCtx, session_id: SessionId) -> list[Sale]:
+    """Show what the session bought, and how it stands with giving it back."""
+    return [await refunds.sale(purchase, ctx.tx) for purchase in await ctx.db(books).get(session_id)]
+
+
+@functions.query.internal
+async def purchase_of(ctx: QueryCtx, session_id: SessionId, *, purchase: str) -> Purchase:
+    """Return what the session bought under this id."""
+    for bought in await ctx.db(books).get(session_id):
+        if bought.id == purchase:
+            return bought
+    raise ApplicationError("There is no such purchase in your book.")
+
+
+@functions.action
+async def ask_refund(ctx: ActionCtx, session_id: SessionId, *, purchase: str, why: str) -> None:
+    """Ask for something bought to be taken back."""
+    await refunds.request(session_id, await ctx.run_query(purchase_of, purchase=purchase), why)
+
+
+@functions.action
+async def answer_desk(_: ActionCtx, session_id: SessionId, *, click: Click) -> None:
+    """Answer what the desk has asked back."""
+    await refunds.click(User(session_id), click)
+
+
+@functions.action
+async def await_refund(ctx: ActionCtx, _: SessionId, *, purchase: str) -> Decision | None:
+    """Wait for what becomes of a request; null when it is open still after a few seconds."""
+    return await refunds.wait(await ctx.run_query(purchase_of, purchase=purchase))
+
+
+@functions.query
+async def desk(_: QueryCtx, __: SessionId) -> list[Card]:
+    """Show what there is to decide. Who finds the way behind the counter is a clerk here."""
+    return await refunds.desk()
+
+
+@functions.action
+async def decide(_: ActionCtx, session_id: SessionId, *, click: Click) -> None:
+    """Do what was clicked on the desk."""
+    await refunds.click(User(session_id, roles=frozenset({"clerk"})), click)
+
+
+@functions.mutation.internal
+async def note_decision(ctx: MutationCtx, session_id: SessionId, *, purchase: str, decision: Decision) -> None:
+    """Write into the session's book what became of giving something back."""
+
+    def noted(bought: Purchase) -> Purchase:
+        return msgspec.structs.replace(bought, decision=decision) if bought.id == purchase else bought
+
+    await ctx.db(books).update(session_id, lambda book: [noted(bought) for bought in book])
+
+
+@functions.query
 async def conversation(_: QueryCtx, session_id: SessionId, *, at: str | None = None) -> Conversation:
     """Show the conversation up to a turn, or to the newest."""
     return await clerk.show(session_id, at)
@@ -201,4 +284,4 @@ async def kill_server(_: ActionCtx, __: SessionId) -> None:
 
 
 # Without `origins` the server answers to this machine only; `dev` lets the cookie travel over plain HTTP.
-app = App(store, functions=functions, visits=visits, dev=True, pages=Path(__file__).parent / "pages")
+app = App(store, functions=functions, visits=visits, dialogs=dialogs, dev=True, pages=Path(__file__).parent / "pages")

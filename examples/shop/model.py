@@ -45,6 +45,22 @@ class Basket(msgspec.Struct, frozen=True):
         return Basket({}, self.writes + 1)
 
 
+class Decision(msgspec.Struct, frozen=True):
+    """What became of giving something back, and why."""
+
+    is_approved: bool
+    word: str
+
+
+class Purchase(msgspec.Struct, frozen=True):
+    """So many of one product that a session bought at once, and what became of giving them back."""
+
+    id: str
+    sku: str
+    count: int
+    decision: Decision | None = None
+
+
 class Shelf(msgspec.Struct, frozen=True):
     """How many of a product are left of an hour's delivery."""
 

@@ -236,7 +236,7 @@ class UnavailableError(SojournError):
 
 
 class OverloadedError(UnavailableError):
-    """More transactions or bytes are waiting than `limits.py` allows; nothing was written: wait and repeat."""
+    """More transactions or bytes are waiting than `limits` allows; nothing was written: wait and repeat."""
 
     code: ClassVar[str] = "overloaded"
 

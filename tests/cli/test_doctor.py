@@ -18,7 +18,7 @@ from sojourn.testing import FaultyEngine, ManualClock
 
 from .conftest import Run
 
-NAMES = ["open", "engine", "durable", "across", "watch", "write", "commit", "clock", "journal"]
+NAMES = ["open", "engine", "durable", "across", "watch", "write", "commit", "clock", "dialogs", "journal"]
 
 
 async def examined(engine: Engine) -> dict[str, Check]:
@@ -112,7 +112,9 @@ async def test_what_an_engine_cannot_do_is_said() -> None:
     assert checks["across"].status == checks["watch"].status == "ok"
 
 
-@pytest.mark.parametrize(("fault", "failed"), [("refuse", {"write", "commit"}), ("fail", {"write", "clock"})])
+@pytest.mark.parametrize(
+    ("fault", "failed"), [("refuse", {"write", "commit"}), ("fail", {"write", "clock", "dialogs"})]
+)
 async def test_an_engine_that_turns_callers_away_has_failed(fault: str, failed: set[str]) -> None:
     """Proves that each check fails by itself, with the code of its error, and the others are still made."""
     rates = {"refuse": 0.0, "fail": 0.0, fault: 1.0}

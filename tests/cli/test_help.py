@@ -19,7 +19,8 @@ RUNNABLE = [
     *("documents list", "documents show", "documents history", "documents diff"),
     *("documents rollback", "documents revoke", "documents erase", "documents export"),
     *("drain", "snapshots sessions", "snapshots tree", "snapshots show"),
-    *("snapshots diff", "snapshots prune", "snapshots delete", "sweep", "doctor"),
+    *("snapshots diff", "snapshots prune", "snapshots delete"),
+    *("dialogs list", "dialogs show", "dialogs end", "sweep", "doctor"),
 ]
 
 
@@ -39,6 +40,7 @@ def test_the_commands_are_those_promised() -> None:
         "visits": "visits active",
         "documents": "documents list",
         "snapshots": "snapshots sessions",
+        "dialogs": "dialogs list",
     }
     expected = list(RUNNABLE)
     for group, first in groups.items():
@@ -86,7 +88,7 @@ def test_what_prints_data_prints_json() -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", ["", "sessions", "visits", "documents", "snapshots"])
+@pytest.mark.parametrize("arguments", ["", "sessions", "visits", "documents", "snapshots", "dialogs"])
 def test_a_group_alone_shows_its_help(run: Run, arguments: str) -> None:
     """Proves that whoever does not know what to type is shown what there is."""
     ran = run(*arguments.split())

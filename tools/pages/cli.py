@@ -15,7 +15,7 @@ from cyclopts import App
 from rich.console import Console
 
 from sojourn import wire
-from sojourn.cli import doctor, document_rows, failures, sessions, snapshot_rows, sweeping
+from sojourn.cli import dialog_rows, doctor, document_rows, failures, sessions, snapshot_rows, sweeping
 from sojourn.cli.program import program
 from sojourn.snapshots import Pruned
 
@@ -45,6 +45,9 @@ DOCUMENTS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "snapshots diff": snapshot_rows.Compared,
     "snapshots prune": Pruned,
     "snapshots delete": snapshot_rows.Deleted,
+    "dialogs list": dialog_rows.Listed,
+    "dialogs show": dialog_rows.Shown,
+    "dialogs end": dialog_rows.Finished,
     "sweep": sweeping.Sums,
     "doctor": doctor.Diagnosis,
 }
@@ -67,6 +70,9 @@ look after a store of them while a server uses it, or without one.
   a rollback.
 - The states of snapshots are shown as they are stored too. A pending snapshot whose worker is gone is stored as expired
   by whoever finds it, and be it a command that looks.
+- Dialogs are shown as they are stored as well, and what was said in them with `--data` only. Their types are code of
+  the application: a dialog that is ended here ends without its `end` hook, and an overdue one is left to a process that
+  has its type.
 - No command ever prints a token. Where an id is expected a token may be given: only the public id in it is used.
 - No command prints a browser's own id, by which it acts for a visitor. It may be given where a visitor's is expected.
 - What ends a session here deletes its state and its records of collections: the store knows which spaces those are.

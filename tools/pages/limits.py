@@ -1,4 +1,4 @@
-"""docs/reference/limits.md from limits.py: documented constants under `# == Section` comments."""
+"""docs/reference/limits.md from the package `limits`: a section for each module, of documented constants."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ from tools.pages.attributes import attributes
 
 __all__ = ["render"]
 
-SOURCE = "src/sojourn/limits.py"
+SOURCE = "src/sojourn/limits"
 
 TOP = f"""\
 <!-- Made by `make pages` from {SOURCE}. -->
@@ -25,7 +25,8 @@ KNOWN = """
 - An action has no request id. A browser that finds its connection dead may send it a second time by itself.
 - A process that is stopped (SIGSTOP) in the middle of a commit holds SQLite's lock: the others get `unavailable` after
   `SQLITE_BUSY` until it goes on.
-- Keys that were not given to `Sessions` are kept in the store, next to the hashes that they protect.
+- Keys that were not given to `Sessions` are kept in the store, next to the hashes that they protect; so are those that
+  were not given to `Dialogs`.
 - On a cluster a transaction uses the partitions of one bucket, so a mutation writes what belongs to its session and
   nothing that is shared; anything else raises `CapabilityError`. One time in 128 two partitions share a bucket by luck.
 - On a cluster a query over several partitions, and a listing by rank, are one snapshot for each and not for all; and a
@@ -58,6 +59,9 @@ KNOWN = """
   other, and the thread is at the checkpoint with the greatest id.
 - Four of Genkit's own tests of its agents do not pass: they look into `subs`, a private mapping of the store that ours
   takes the place of. One file of them needs data that its distribution does not hold, and is not run.
+- A dialog whose type no running process has stays open past its deadline: `sojourn doctor` warns of it. An effect, and
+  a completion, may be performed twice. [What else dialogs do not
+  do](../explanation/dialog-records.md#what-it-does-not-do).
 - There is no tool that moves a store from one engine to another.
 - Beside the database stand `-wal` and `-shm` of SQLite, and `-next` and `-turn`, which stay when all is closed.
 - Windows and macOS have not been tried. Where files cannot be locked as on Unix, processes write in no fair order.
@@ -66,19 +70,16 @@ KNOWN = """
 
 
 def render(root: Path) -> str:
-    """Write the page; a limit without a docstring or outside a section is an error."""
-    text = (root / SOURCE).read_text(encoding="utf-8")
-    sections = {number: line[5:] for number, line in enumerate(text.splitlines(), 1) if line.startswith("# == ")}
-    page, problems, current = [TOP], list[str](), ""
-    for limit in attributes(ast.parse(text).body):
-        section = next((title for number, title in reversed(sections.items()) if number < limit.line), "")
-        if not limit.doc or not section:
-            problems.append(f"{SOURCE}:{limit.line}: {limit.name} needs a section above it and a docstring below it")
-        if section != current:
-            page.append(f"\n## {section}\n\n| Limit | Value | What it bounds, and why |\n|---|---|---|\n")
-            current = section
-        words = limit.doc.replace("|", r"\|")
-        page.append(f"| `{limit.name}` | {shown(limit.value)} | {words} |\n")
+    """Write the page, a section for each module; a limit without a docstring is an error."""
+    page, problems = [TOP], list[str]()
+    for module in sorted((root / SOURCE).glob("[!_]*.py")):
+        section = module.stem.replace("_", " ").capitalize()
+        page.append(f"\n## {section}\n\n| Limit | Value | What it bounds, and why |\n|---|---|---|\n")
+        for limit in attributes(ast.parse(module.read_text(encoding="utf-8")).body):
+            if not limit.doc:
+                problems.append(f"{SOURCE}/{module.name}:{limit.line}: {limit.name} needs a docstring below it")
+            words = limit.doc.replace("|", r"\|")
+            page.append(f"| `{limit.name}` | {shown(limit.value)} | {words} |\n")
     if problems:
         raise ValueError("\n".join(problems))
     return "".join((*page, KNOWN))

@@ -15,7 +15,13 @@ Defined: TypeAlias = Function | ast.ClassDef
 
 SOURCE = "src/sojourn"
 ERRORS = "sojourn.errors"
-MODULES = ("adapters.genkit", "adapters.langgraph", "telemetry")  # offered as they are, by no package
+MODULES = (  # offered as they are, by no package
+    "adapters.aiogram",
+    "adapters.genkit",
+    "adapters.langgraph",
+    "adapters.web_forms",
+    "telemetry",
+)
 
 TOP = """\
 <!-- Made by `make pages` from the docstrings of {source}. -->

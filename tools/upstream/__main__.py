@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ import msgspec
 from tests.servers import sharing
 from tools.upstream.packages import fetched
 from tools.upstream.recording import RESULTS, STORE
+from tools.upstream.stores import unused
 from tools.upstream.suites import SUITES, Suite
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -37,9 +39,18 @@ def outcomes(suite: Suite, engine: str, folder: Path) -> tuple[Mapping[str, str]
     }
     where = _ROOT if suite.folder is None else unpacked / suite.folder
     command = [sys.executable, *suite.command]
-    done = subprocess.run(
-        command, cwd=where, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
+    with ExitStack() as run:
+        if suite.in_one_store:
+            environment[STORE] = run.enter_context(unused(engine))
+        done = subprocess.run(
+            command,
+            cwd=where,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
     if not results.exists():
         return {}, done.stdout
     return msgspec.json.decode(results.read_bytes(), type=dict[str, str]), done.stdout

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["CONFORMANCE", "GENKIT", "LANGGRAPH", "Distribution", "fetched"]
+__all__ = ["AIOGRAM", "AIOGRAM_DIALOG", "CONFORMANCE", "GENKIT", "LANGGRAPH", "Distribution", "fetched"]
 
 _CACHE: Final = Path(__file__).parents[2] / ".tools" / "upstream"
 
@@ -46,6 +46,18 @@ GENKIT: Final = Distribution(
     "genkit",
     "0.12.0",
     "996d26d80b9fe65699fc7851b88a41463daa10521ca43a26d4714fdd46ac6247",
+    is_source=True,
+)
+AIOGRAM: Final = Distribution(
+    "aiogram",
+    "3.31.0",
+    "f2c5064fe52d88898c86af62261c405440a014216e45dd99b2c6555a5602ce30",
+    is_source=True,
+)
+AIOGRAM_DIALOG: Final = Distribution(
+    "aiogram-dialog",
+    "2.6.0",
+    "766ad1ca994b9c33a54a9a5367bf6165041236b8dfec2aac5d334e55d64805f0",
     is_source=True,
 )
 

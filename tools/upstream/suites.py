@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tools.upstream import genkit_suite, packages
+from tools.upstream import aiogram_suite, genkit_suite, packages
 from tools.upstream.packages import Distribution
 
 __all__ = ["SUITES", "Suite"]
@@ -18,7 +18,8 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
 
     `command` is what Python is given; it runs in `folder` of the unpacked distribution, or here when that is None.
     `tests` is how many there are at least, so that none goes missing unseen. `exceptions` has the tests that cannot
-    pass, each with the reason.
+    pass, each with the reason. With `in_one_store` it is told the URL of one store, that of the whole run: where it has
+    a package `tests` of its own, it does not find the one here that starts servers.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
     tests: int
     folder: str | None = None
+    in_one_store: bool = False
     environment: Mapping[str, str] = {}
     exceptions: Mapping[str, str] = {}
 
@@ -87,5 +89,24 @@ SUITES: Final = (
         tests=1938,
         folder=".",
         environment={"NO_DOCKER": "true"},
+    ),
+    Suite(
+        name="aiogram",
+        package=packages.AIOGRAM,
+        engines=("memory", "sqlite", "postgres18", "valkey", "redis-cluster"),
+        command=_pytest(*aiogram_suite.OPTIONS, *aiogram_suite.FILES, plugin=aiogram_suite.PLUGIN),
+        tests=433,
+        folder=".",
+        in_one_store=True,
+        exceptions=aiogram_suite.EXCEPTIONS,
+    ),
+    Suite(
+        name="aiogram-dialog",
+        package=packages.AIOGRAM_DIALOG,
+        engines=("memory", "sqlite", "postgres18", "valkey", "redis-cluster"),
+        command=_pytest(*aiogram_suite.OPTIONS, "tests", plugin=aiogram_suite.PLUGIN),
+        tests=82,
+        folder=".",
+        in_one_store=True,
     ),
 )

@@ -12,11 +12,14 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from sojourn import limits
 from sojourn.cli import output
 from sojourn.cli.failures import OTHERWISE
 from sojourn.cli.stores import existing
+from sojourn.dialogs import Dialogs
 from sojourn.errors import ConflictError, SojournError
 from sojourn.kernel import Absent, Delete, Key, Put, Reads, RevisionIs, Store, Transaction, ids
+from sojourn.kernel.clock import moment
 
 __all__ = ["Check", "Diagnosis", "checks", "examine"]
 
@@ -28,6 +31,9 @@ COMMITS: Final = 9
 
 CLOCKS_APART: Final = timedelta(seconds=1)
 """From where on the two clocks are worth a warning: people who compare logs would see it."""
+
+LATE: Final = timedelta(minutes=1)
+"""From where on an overdue dialog is worth a warning: a process that has its type looks each second."""
 
 _LIFE: Final = timedelta(minutes=1)
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -174,6 +180,21 @@ async def _clock(store: Store) -> Check:
     return Check("clock", "warning", found, advice, figures)
 
 
+async def _dialogs(store: Store) -> Check:
+    """Look at the dialogs that end next. One that should have ended long ago has no process that could end it."""
+    page = await Dialogs(store).list()
+    now = moment((await store.read(Reads())).now)
+    late = [info for info in page.items if info.deadline is not None and now - info.deadline > LATE]
+    if not late:
+        return Check("dialogs", "ok", "none is past its deadline")
+    kinds = ", ".join(sorted({info.type for info in late}))
+    first = output.distance(now, late[0].deadline or now)
+    count = f"{len(late):,}{' or more' if len(late) == limits.PAGE else ''}"
+    found = f"{count} past their deadline, the first since {first.removesuffix(' ago')}: {kinds}"
+    advice = "run a process that has their types, in `async with dialogs`; or see `sojourn dialogs list`"
+    return Check("dialogs", "warning", found, advice, {"overdue": len(late)})
+
+
 _CHECKS: Final[tuple[tuple[str, Callable[[Store], Awaitable[Check]]], ...]] = (
     ("engine", _engine),
     ("durable", _durable),
@@ -182,6 +203,7 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Store], Awaitable[Check]]], ...]] = (
     ("write", _write),
     ("commit", _latency),
     ("clock", _clock),
+    ("dialogs", _dialogs),
 )
 
 

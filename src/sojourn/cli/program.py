@@ -12,6 +12,7 @@ from typing import Annotated, Final, TypeAlias
 from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 from sojourn import limits
+from sojourn.cli.dialog_commands import add_dialog_commands
 from sojourn.cli.document_commands import add_document_commands
 from sojourn.cli.options import ID, JsonOption, StoreOption
 from sojourn.cli.snapshot_commands import add_snapshot_commands
@@ -22,8 +23,8 @@ __all__ = ["program", "run"]
 VisitorArgument: TypeAlias = Annotated[str, Parameter(name="ID", help="Id of the visitor."), ID]
 
 _HELP: Final = """\
-Serve sessions and visits, and look after a store of them, of documents and of
-snapshots.
+Serve sessions and visits, and look after a store of them, of documents, of
+snapshots and of dialogs.
 
 Commands that ask for a store take it from --store or from the environment
 variable SOJOURN_STORE.
@@ -35,6 +36,7 @@ For example:
     sojourn visits active --store sqlite:///app.db
     sojourn documents list --store sqlite:///app.db
     sojourn snapshots sessions --store sqlite:///app.db
+    sojourn dialogs list --store sqlite:///app.db
 """
 
 _WANTED: Final[Mapping[type | None, str]] = {float: "number", timedelta: "time such as 12h or 30d"}
@@ -66,6 +68,7 @@ def program() -> App:
     visits.command(erase)
     add_document_commands(app)
     add_snapshot_commands(app)
+    add_dialog_commands(app)
     app.command(sweep)
     app.command(doctor)
     return app
@@ -392,9 +395,10 @@ async def doctor(*, store: StoreOption = None, json: JsonOption = False) -> int:
     """Examine a store, and say what to do.
 
     It opens the store, says what its engine promises, writes under a guard, reads
-    back, takes the time of a few commits and compares the clocks. Each check is ok,
-    a warning or failed; if one has failed the exit code is 1. The records it writes
-    stand in a space of their own and are deleted again.
+    back, takes the time of a few commits, compares the clocks, and looks whether
+    dialogs should have ended. Each check is ok, a warning or failed; if one has
+    failed the exit code is 1. The records it writes stand in a space of their own
+    and are deleted again.
 
     For example:
 

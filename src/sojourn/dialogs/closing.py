@@ -11,7 +11,7 @@ import msgspec
 from sojourn import limits
 from sojourn.dialogs import stored
 from sojourn.dialogs.context import Context
-from sojourn.dialogs.ending import Ending, HookFailedError, close
+from sojourn.dialogs.ending import Ending, HookFailedError, close, unfocus
 from sojourn.dialogs.events import DialogEvent, EventName
 from sojourn.dialogs.house import House, Moment, present
 from sojourn.dialogs.layout import Address
@@ -80,7 +80,9 @@ class Closer:
 
     def _within(self, ctx: Context, end: End) -> Ended[Any]:
         """End the dialog whose handler asks for it: with that handler's commit. Its `end` hook asks for nothing new."""
-        if ctx.phase is not None:
+        if ctx.ending is not None:
+            end = ctx.ending
+        else:
             end = ctx.end(end.result if end.has_result else msgspec.UNSET, code=end.code, reason=end.reason)
         at = datetime.fromtimestamp(ctx.now / 1_000, UTC)
         return Ended(ctx.dialog_id, end.code, end.reason, end.result, at)
@@ -159,6 +161,8 @@ class Closer:
             except (VersionError, CorruptError) as error:
                 unreadable = error
         moment = Moment(address, row, await tx.now(), record.rank or limits.RANK_MAX)
+        if moment.is_overdue:
+            end = EXPIRY  # whoever ends it: its time was over before
         ctx = self._house.context(tx, moment, None, None, None, {}, tokens_age=False)
         try:
             ending = await close(
@@ -187,6 +191,8 @@ class Closer:
             await house.errors.end.tell(closed.error, closed.ctx)
         if ending is None and closed.ended is not None:
             return  # it had ended before
+        if ending is not None and ending.row.focus:
+            await unfocus(house.store, address.dialog_id, ending.row.focus)
         names: tuple[EventName, ...] = (EventName.START_FAILED,)
         if closed.ended is not None:
             is_expired = closed.ended.code == EndCode.EXPIRED

@@ -15,6 +15,7 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
+from sojourn import limits
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import (
     Button,
@@ -34,7 +35,9 @@ from sojourn.dialogs.model import (
     User,
     View,
     Words,
+    checked_effect,
     checked_name,
+    shown,
 )
 from sojourn.dialogs.platform import NOBODY, Interaction
 from sojourn.dialogs.spills import Spills
@@ -235,9 +238,9 @@ class Context:
         self._check_going_on()
         view = View.of(text, components)
         if self.phase is not Phase.START and not self._setting.is_page:
-            self._effects.append(Reply(self.origin or self.place, view))
+            self._add(Reply(self.origin or self.place, view))
         elif self.phase is Phase.START and self.origin is None and self.interaction is not None:
-            self._show(view)
+            self._show(shown(view))
             self.origin = await self.interaction.responder.reply(view)
         else:  # a first message is out already: from before, or from an attempt whose commit met a rival
             await self.edit_origin(view)
@@ -250,19 +253,20 @@ class Context:
         """
         self._check_going_on()
         view = View.of(text, components)
+        edit = Edit(self.origin or self.place, shown(view))
         self._show(view)
         self._effects = [effect for effect in self._effects if not isinstance(effect, Edit)]
-        self._effects.append(Edit(self.origin or self.place, view))
+        self._effects.append(edit)
 
     async def notify(self, text: str) -> None:
         """Say something to whoever interacts, and to nobody else, after the commit."""
         self._check_going_on()
-        self._effects.append(Notice(self.place, msgspec.structs.replace(self.user, roles=frozenset()), text))
+        self._add(Notice(self.place, msgspec.structs.replace(self.user, roles=frozenset()), text))
 
     async def open_form(self, form: Form) -> None:
         """Open a form for whoever interacts, after the commit. Where a platform has none, that is logged."""
         self._check_going_on()
-        self._effects.append(OpenForm(self.place, form))
+        self._add(OpenForm(self.place, form))
 
     def focus(self) -> None:
         """Have what this person writes in this chat from now on handled by this dialog, until it ends.
@@ -320,9 +324,10 @@ class Context:
         """Arguments that no token had room for."""
         return self._setting.spills.all()
 
-    def turn_to(self, phase: Phase | None) -> None:
-        """Go on to the end of the dialog: what was said so far stands."""
-        self.phase = phase
+    def turn_to_end(self, end: End) -> None:
+        """Go on to the end of the dialog: what was said so far stands, and no other end counts."""
+        self.phase = None
+        self.ending = end
 
     def forget(self, effects: int, view: View | None) -> None:
         """Take back what was said since there were this many effects, and this view."""
@@ -332,6 +337,9 @@ class Context:
     def close(self) -> None:
         """Refuse everything from now on: the interaction is over."""
         self.is_over = True
+
+    def _add(self, effect: Effect) -> None:
+        self._effects.append(checked_effect(effect))
 
     def _show(self, view: View) -> None:
         self._view = view
@@ -354,6 +362,12 @@ def made_end(result: object, code: object, reason: object) -> End:
         raise InvalidError("code", "it is a text or a whole number, and not the one that says nothing has ended")
     if not isinstance(reason, str):
         raise InvalidError("reason", "it is a text")
+    for name, text, most in (
+        ("code", str(code), limits.DIALOG_NAME_CHARS),
+        ("reason", reason, limits.DIALOG_REASON_CHARS),
+    ):
+        if len(text) > most:
+            raise LimitError(name, limit=most, found=len(text), unit="characters")
     has_result = result is not msgspec.UNSET
     return End(result if has_result else None, str(code), reason or str(code), has_result)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -35,7 +36,7 @@ from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.dispatching import Dispatcher, MissingHandler
 from sojourn.dialogs.events import Bus, EventFilter, EventName, Subscriber
 from sojourn.dialogs.failures import Errors
-from sojourn.dialogs.house import House
+from sojourn.dialogs.house import House, present
 from sojourn.dialogs.keyring import Keyring
 from sojourn.dialogs.middleware import Middleware, MiddlewareList, Phase, Priority
 from sojourn.dialogs.model import (
@@ -54,12 +55,21 @@ from sojourn.dialogs.seats import Seats
 from sojourn.dialogs.starting import Outcome, Starter, Wish
 from sojourn.dialogs.waiting import Waiter, checked_timeout
 from sojourn.dialogs.watchdog import Watchdog
-from sojourn.errors import DialogGoneError, DialogStateError, DialogUnansweredError, InvalidError, LeaseHeldError
-from sojourn.kernel import Attempt, Cursor, Leases, Listing, Page, RankSpan, Reads, Store
+from sojourn.errors import (
+    CorruptError,
+    DialogGoneError,
+    DialogStateError,
+    DialogUnansweredError,
+    InvalidError,
+    LeaseHeldError,
+)
+from sojourn.kernel import Attempt, Cursor, Leases, Listing, Page, RankSpan, Reads, Record, Store
 from sojourn.kernel.listing import checked_limit
 from sojourn.kernel.waiting import first_of
 
 __all__ = ["Dialogs", "Handle"]
+
+_log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 D = TypeVar("D", bound=Dialog[Any])
@@ -170,7 +180,9 @@ class Dialogs:
         Raises:
             InvalidError: it cannot be called, is there already, or phase or priority are none.
         """
-        listed = self._house.middleware[Phase(at)]
+        listed = self._house.middleware.get(at)
+        if listed is None:
+            raise InvalidError("at", "it is Phase.START or Phase.UPDATE")
         listed.add(middleware, priority, skips_filter=skips_filter)
         return lambda: listed.remove(middleware)
 
@@ -359,17 +371,23 @@ class Dialogs:
 
         Raises:
             DialogGoneError: there is no such dialog, or its end is forgotten.
-            TimeoutError: it has not ended in time; it goes on.
+            DialogStateError: the caller is a handler of this dialog. TimeoutError: it has not ended in time.
             InvalidError: id or timeout are out of form. ClosedError: the store was closed.
         """
         seconds = checked_timeout(timeout)
+        if present(checked_id(dialog_id)) is not None:
+            raise DialogStateError(dialog_id, "being handled", "its own handler cannot wait for its end")
         self._begin(None)
-        return await self._waiter.wait(checked_id(dialog_id), seconds)
+        return await self._waiter.wait(dialog_id, seconds)
 
     # -- Looking ------------------------------------------------------------------------------------------------------
 
-    def handle(self, dialog_id: str) -> Handle[Any]:
-        """Return a handle of a dialog, without looking whether it is there.
+    @overload
+    def handle(self, dialog_id: str) -> Handle[Any]: ...
+    @overload
+    def handle(self, dialog_id: str, kind: type[Dialog[R]]) -> Handle[R]: ...
+    def handle(self, dialog_id: str, kind: type[Dialog[Any]] | None = None) -> Handle[Any]:  # noqa: ARG002
+        """Return a handle of a dialog, without looking whether it is there. `kind` says of what type its result is.
 
         Raises:
             InvalidError: the id is out of form. LimitError: it is too long.
@@ -411,10 +429,10 @@ class Dialogs:
     ) -> Listing[DialogInfo]:
         """List the open dialogs, by their deadlines, those without one last; of one type, or of one owner.
 
-        A page may hold fewer than `limit` where only some are wanted.
+        A page may hold fewer than `limit` where only some are wanted. A damaged record is logged and left out.
 
         Raises:
-            InvalidError, LimitError: limit or cursor are out of form. CorruptError: a record is damaged.
+            InvalidError, LimitError: limit or cursor are out of form.
             UnavailableError: the store could not be reached.
         """
         checked_limit(limit)
@@ -422,8 +440,8 @@ class Dialogs:
         async def read(after: str | None) -> Page[DialogInfo]:
             cursor = None if after is None else Cursor.decode(after, layout.DIALOGS)
             page = await self.store.rank(RankSpan(layout.DIALOGS, after=cursor, limit=limit))
-            shown = (stored.info_of(record, stored.decode(record), page.now) for record in page.records)
-            items = tuple(one for one in shown if _is_wanted(one, type, owner))
+            shown = [_shown(record, page.now) for record in page.records]
+            items = tuple(one for one in shown if one is not None and _is_wanted(one, type, owner))
             return Page(items, None if page.cursor is None else page.cursor.encode(layout.DIALOGS))
 
         return Listing(read, after)
@@ -446,10 +464,14 @@ class Dialogs:
 
     # -- Coming and going ---------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        """Look after what is due in this process, also before anything is asked of it."""
+    async def open(self) -> Self:
+        """Look after what is due in this process, also before anything is asked of it. The store has to be open."""
         self._begin(None)
         return self
+
+    async def __aenter__(self) -> Self:
+        """Look after what is due in this process, as `open` does."""
+        return await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -467,17 +489,18 @@ class Dialogs:
             UnavailableError: with `end_on_stop`, the store could not be reached to end those started here.
         """
         self._is_closed = True
-        self._waiter.close()
-        await self._caretaker.stop()
+        try:
+            await self._caretaker.stop()
+            started, self._started_here = self._started_here, {}
+            for dialog_id in started:
+                with suppress(DialogGoneError, DialogStateError, LeaseHeldError):
+                    stopped = made_end(UNSET, EndCode.STOPPED, "the process stops")
+                    await self._closer.end(self._house.address(dialog_id), stopped, None)
+        finally:
+            self._waiter.close()
         if self._working:
             self._idle.clear()
             await first_of(self._idle.wait(), self.store.clock.sleep(limits.DIALOG_STOP_GRACE.total_seconds()))
-        started, self._started_here = self._started_here, {}
-        for dialog_id in started:
-            with suppress(DialogGoneError, DialogStateError, LeaseHeldError):
-                await self._closer.end(
-                    self._house.address(dialog_id), made_end(UNSET, EndCode.STOPPED, "the process stops"), None
-                )
 
     def _begin(self, platform: Platform | None) -> None:
         if platform is not None and self._house.performer.platform(platform.name) is not platform:
@@ -541,6 +564,14 @@ _UNANSWERED: Final = frozenset({EndCode.EXPIRED, EndCode.CANCELLED, EndCode.STOP
 
 def _meta(meta: dict[str, Any] | None) -> dict[str, Any]:
     return {} if meta is None else meta
+
+
+def _shown(record: Record, now: int) -> DialogInfo | None:
+    try:
+        return stored.info_of(record, stored.decode(record), now)
+    except CorruptError as error:
+        _log.error("a dialog is left out of the list: %s", error)
+        return None
 
 
 def _is_wanted(info: DialogInfo, type_name: str | None, owner: User | None) -> bool:

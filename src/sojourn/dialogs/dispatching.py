@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from sojourn.dialogs import layout, stored
+from sojourn.dialogs.ending import unfocus
 from sojourn.dialogs.events import DialogEvent, EventName
 from sojourn.dialogs.failures import as_error, contained, is_cancelled
 from sojourn.dialogs.house import House, known_at
@@ -25,7 +26,7 @@ from sojourn.dialogs.tokens import Token
 from sojourn.errors import ClosedError, SojournError
 from sojourn.kernel import Reads
 
-__all__ = ["Dispatcher", "MissingHandler"]
+__all__ = ["Dispatcher", "Early", "MissingHandler"]
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Dispatcher:
     async def dispatch(self, interaction: Interaction, meta: dict[str, Any]) -> Dispatched:
         """Handle an interaction; see `Dialogs.dispatch`."""
         house = self._house
-        early = _Early(house, interaction)
+        early = Early(house, interaction)
         try:
             found = await self.find(interaction)
             if found is None:
@@ -105,7 +106,7 @@ class Dispatcher:
             house.tell(self._event(EventName.DUPLICATE, found.dialog_id, interaction, meta))
             await self._answered(interaction)
             return Dispatched("duplicate", found.dialog_id)
-        except BusyError:
+        except BusyError:  # also where its own handler dispatches to it, and would wait for itself
             await self._say(interaction, house.words.busy)
             return Dispatched("busy", found.dialog_id)
         except DroppedError:
@@ -119,6 +120,8 @@ class Dispatcher:
         revision = None if step.tx.outcome is None else step.tx.outcome.revision
         if step.following and revision is not None:
             await house.performer.perform(step.following, revision, interaction)
+        if step.ended is not None and step.row is not None and step.row.focus:
+            house.store.spawn(unfocus(house.store, dialog_id, step.row.focus), finish=True)
         if step.failed_at is not None and step.error is not None and step.ctx is not None:
             await step.failed_at.tell(step.error, step.ctx)
         await self._tell_person(step, interaction, dialog_id)
@@ -208,7 +211,7 @@ class Dispatcher:
         return DialogEvent(name=name, dialog_id=dialog_id, type="", interaction=interaction, meta=meta)
 
 
-class _Early:
+class Early:
     """Says to wait when an interaction takes nearly as long as its platform allows."""
 
     def __init__(self, house: House, interaction: Interaction) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
+from sojourn import limits
 from sojourn.dialogs import layout, stored
 from sojourn.dialogs.context import Context
 from sojourn.dialogs.dialog import Dialog
@@ -16,9 +19,12 @@ from sojourn.dialogs.model import Closing, End, Ended, State
 from sojourn.dialogs.performing import Following
 from sojourn.dialogs.registry import Form, Registered
 from sojourn.dialogs.stored import NOTHING, Closed, Row
-from sojourn.kernel import Attempt
+from sojourn.errors import SojournError
+from sojourn.kernel import Attempt, Store
 
-__all__ = ["Ending", "HookFailedError", "close"]
+__all__ = ["Ending", "HookFailedError", "close", "unfocus"]
+
+_log = logging.getLogger(__name__)
 
 
 _PLAIN: Final = Form("result", object)
@@ -62,13 +68,13 @@ async def close(  # noqa: PLR0913  what ends, why, and within what
     result = row.result if not end.has_result else _text(registered, end.result)
     error = hook_failed
     if dialog is not None and registered is not None:
-        if error is None:
-            error = await _hooked(house, tx, ctx, dialog, end)
         if not end.has_result:
-            try:
-                result = registered.result_text(dialog.result)
-            except Exception as failed:  # noqa: BLE001  a property of the application's, or what it gave
-                error = error or failed
+            result, error = _tentative(registered, dialog, result, error)
+        if hook_failed is None:
+            failed = await _hooked(house, tx, ctx, dialog, end)
+            if failed is None and not end.has_result:
+                result, error = _tentative(registered, dialog, result, None)
+            error = failed or error
     closed = Closed(end.code, end.reason, moment.now, result)
     row = msgspec.structs.replace(
         row,
@@ -82,9 +88,6 @@ async def close(  # noqa: PLR0913  what ends, why, and within what
         closed=closed,
     )
     tx.put(address.dialog, stored.encode(row), ttl=house.retain)
-    if house.store.describe().cross_partition:
-        for who in row.focus:
-            await _unfocus(tx, who, address.dialog_id)
     following = house.performer.effects(address, row.platform, ctx.effects)
     following += house.performer.completion(address, row)
     tx.write(*(one.put for one in following))
@@ -93,9 +96,19 @@ async def close(  # noqa: PLR0913  what ends, why, and within what
     return Ending(row, stored.ended_of(address.dialog_id, closed, plain), following, error)
 
 
+def _tentative(
+    registered: Registered[Any], dialog: Dialog[Any], result: msgspec.Raw, error: Exception | None
+) -> tuple[msgspec.Raw, Exception | None]:
+    """Return the result that the dialog has now; where it cannot be had, what was known before, and why."""
+    try:
+        return registered.result_text(dialog.result), error
+    except Exception as failed:  # noqa: BLE001  a property of the application's, or what it gave; it is reported
+        return result, error or failed
+
+
 async def _hooked(house: House, tx: Attempt, ctx: Context, dialog: Dialog[Any], end: End) -> Exception | None:
     """Call the hook; what it raises is returned, and what it did is undone."""
-    ctx.turn_to(None)
+    ctx.turn_to_end(end)
     mark, effects, view = tx.mark(), len(ctx.effects), ctx.view
     was_awaited = tx.is_awaited
     closing = Closing(end.code, end.reason, end.result if end.has_result else vars(dialog).get("result"))
@@ -120,8 +133,17 @@ def _text(registered: Registered[Any] | None, result: object) -> msgspec.Raw:
     return NOTHING if result is None else _PLAIN.dump(result)
 
 
-async def _unfocus(tx: Attempt, who: str, dialog_id: str) -> None:
-    key = layout.focus(who)
-    found = await tx.get(key)
-    if found is not None and found.value.decode() == dialog_id:
-        tx.delete(key)
+async def unfocus(store: Store, dialog_id: str, focus: Sequence[str]) -> None:
+    """Forget, after a while, whose messages a dialog took that has ended: its last one may be delivered again."""
+
+    async def forget(tx: Attempt) -> None:
+        found = await tx.get(key)
+        if found is not None and found.value.decode() == dialog_id:
+            tx.touch(key, ttl=limits.DIALOG_DELIVERY_KEEP)
+
+    try:
+        for who in focus:
+            key = layout.focus(who)
+            await store.run(forget)
+    except SojournError as error:
+        _log.warning("whose messages dialog %s took is remembered longer: %s", dialog_id, error)

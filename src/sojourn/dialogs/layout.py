@@ -28,7 +28,7 @@ from sojourn import limits
 from sojourn.dialogs.model import Place, User
 from sojourn.kernel import Key
 
-__all__ = ["DIALOGS", "KEYRING", "Address", "completions", "effects", "focus", "person"]
+__all__ = ["Address", "DIALOGS", "KEYRING", "completions", "effects", "focus", "person"]
 
 DIALOGS: Final = "dialog"
 KEYRING: Final = Key("dialog.key", "keys", "0")

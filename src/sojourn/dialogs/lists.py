@@ -1,4 +1,4 @@
-"""Dialogs of lists: the items of one page are fetched when it is shown, and none of them is kept.
+"""Dialogs of lists: the items of a page are fetched when it is shown, and the list is kept nowhere.
 
 @dialogs.register("orders")
 class Orders(ListDialog[None, Order]):
@@ -40,9 +40,9 @@ class Slice(msgspec.Struct, Generic[T], frozen=True):
 class ListDialog(PagedDialog[R], Generic[R, T]):
     """A dialog that shows a list page by page; `shown` holds the items of the present page, for `view`.
 
-    Items come from `items`, where the dialog's data holds them all, or page by page from `load`. Its record keeps the
-    page and the cursors of the last `limits.DIALOG_CURSORS` pages that were found, and no items: each time a page is
-    shown it is fetched, so it has what is in the source by then, and a page goes on behind the one that was shown.
+    Items come from `items`, where the dialog's data holds them all, or page by page from `load`. The record keeps the
+    page, the cursors of the last `limits.DIALOG_CURSORS` pages that were found, and of the items what `view` shows. A
+    page is fetched each time that it is shown, so it has what the source has by then, behind what was shown before it.
     """
 
     page_size: int = 10

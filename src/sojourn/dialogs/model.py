@@ -12,12 +12,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from sojourn import limits
-from sojourn.errors import InvalidError, LimitError
+from sojourn.errors import CorruptError, InvalidError, LimitError
+from sojourn.kernel.codec import Codec, codec
 
 __all__ = [
     "Button",
@@ -35,8 +36,8 @@ __all__ = [
     "Field",
     "Form",
     "Handled",
-    "Keep",
     "KEEP",
+    "Keep",
     "Kind",
     "Notice",
     "OpenForm",
@@ -50,10 +51,14 @@ __all__ = [
     "User",
     "View",
     "Words",
+    "checked_effect",
     "checked_id",
     "checked_name",
     "checked_ttl",
+    "effect_of",
+    "effect_text",
     "mint",
+    "shown",
 ]
 
 R = TypeVar("R")
@@ -377,6 +382,53 @@ class DialogInfo(msgspec.Struct, frozen=True):
     view: View | None
     completion: str | None
     ended: Ended[Any] | None
+
+
+_VIEW: Final = codec(View)
+_EFFECT: Final[Codec[Effect]] = codec(cast("Any", Effect))
+
+
+def shown(view: View) -> View:
+    """Let a view through that can be stored: what is committed must be readable again.
+
+    Raises:
+        InvalidError: something in it is not of the type that it should be, or no JSON data.
+    """
+    _check("view", _VIEW, view)
+    return view
+
+
+def checked_effect(effect: Effect) -> Effect:
+    """Let an effect through that can be stored.
+
+    Raises:
+        InvalidError: something in it is not of the type that it should be, or no JSON data.
+    """
+    _check(type(effect).__name__.lower(), _EFFECT, effect)
+    return effect
+
+
+def effect_text(effect: Effect) -> bytes:
+    """Return an effect as JSON text."""
+    return _EFFECT.dump(effect)
+
+
+def effect_of(text: bytes) -> Effect:
+    """Return the effect of such a text.
+
+    Raises:
+        CorruptError: it is damaged.
+    """
+    return _EFFECT.load(text)
+
+
+def _check(name: str, form: Codec[Any], value: object) -> None:
+    try:
+        form.load(form.dump(value))
+    except InvalidError as error:
+        raise InvalidError(name, error.problem) from error.__cause__
+    except CorruptError as error:
+        raise InvalidError(name, f"a part of it is of another type than it should be: {error}") from error.__cause__
 
 
 # -- Rules ------------------------------------------------------------------------------------------------------------

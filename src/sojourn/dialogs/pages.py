@@ -107,7 +107,7 @@ class PagedDialog(Dialog[R]):
         """
         ways = zip(labels, ("previous", "next"), (self.previous_page, self.next_page), strict=True)
         return tuple(
-            ctx.button(label, None, page=self.page if page is None else page, disabled=page is None)
+            ctx.button(label, None, way, page=self.page if page is None else page, disabled=page is None)
             for label, way, page in ways
             if page is not None or edges == "disable"
         )

@@ -14,7 +14,7 @@ import msgspec
 
 from sojourn.dialogs import layout, stored
 from sojourn.dialogs.layout import Address
-from sojourn.dialogs.model import DialogInfo, Edit, Effect, Ended, Notice, OpenForm, Reply
+from sojourn.dialogs.model import DialogInfo, Effect, Ended, effect_of, effect_text
 from sojourn.dialogs.platform import Interaction, Platform
 from sojourn.dialogs.registry import Registry
 from sojourn.dialogs.stored import Row
@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 Completion: TypeAlias = Callable[[Ended[Any], DialogInfo], Awaitable[object]]
 """Is told of the end of a dialog: at least once, in whichever process knows it."""
 
-_EFFECTS: Final = msgspec.json.Decoder(Reply | Edit | Notice | OpenForm)
 _KIND: Final = "effect"
 
 
@@ -98,13 +97,9 @@ class Performer:
         raise InvalidError("on_end", f"{shown!r} is not registered; put `@dialogs.on_end` before it")
 
     def effects(self, address: Address, platform: str, wanted: Sequence[Effect]) -> list[Following]:
-        """Return what stores these effects.
-
-        Raises:
-            InvalidError: one of them has no JSON form.
-        """
+        """Return what stores these effects."""
         is_ours = platform in self._platforms
-        return [self._following(layout.effects(platform), address, _text(one), is_ours) for one in wanted]
+        return [self._following(layout.effects(platform), address, effect_text(one), is_ours) for one in wanted]
 
     def completion(self, address: Address, row: Row) -> list[Following]:
         """Return what stores that somebody has to be told of this end, if anybody has."""
@@ -143,7 +138,7 @@ class Performer:
 
     def _on(self, name: str) -> Callable[[Stored], Awaitable[None]]:
         async def perform(one: Stored) -> None:
-            wanted = _EFFECTS.decode(one.payload)
+            wanted = effect_of(one.payload)
             try:
                 interaction = self._live.get(one.idempotency_key)
                 await self._platforms[name].perform(wanted, one.idempotency_key, interaction)
@@ -163,10 +158,3 @@ class Performer:
             await self._completions[name](stored.ended_of(end.dialog_id, end.row.closed, typed), info)
 
         return tell
-
-
-def _text(wanted: Effect) -> bytes:
-    try:
-        return msgspec.json.encode(wanted)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidError("effect", f"what it shows has no JSON form: {error}") from error

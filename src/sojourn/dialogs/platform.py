@@ -16,7 +16,7 @@ import msgspec
 from sojourn.dialogs.model import Effect, Kind, Place, User, View
 from sojourn.dialogs.tokens import Budget, TokenCodec
 
-__all__ = ["NOBODY", "Interaction", "Platform", "Responder"]
+__all__ = ["Interaction", "NOBODY", "Platform", "Responder"]
 
 NOBODY: Final = User("")
 """Who interacts where a platform does not say."""

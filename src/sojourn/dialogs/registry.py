@@ -14,7 +14,7 @@ from sojourn import limits
 from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.model import checked_name, checked_ttl
 from sojourn.dialogs.stored import NOTHING, Row
-from sojourn.errors import CorruptError, InvalidError, LimitError, SojournError
+from sojourn.errors import CorruptError, InvalidError, LimitError
 from sojourn.kernel.codec import Codec, check_plain, codec
 
 __all__ = ["Form", "Registered", "Registry", "VersionError", "annotated"]
@@ -25,7 +25,7 @@ _DEPTH: Final = 64
 _PLAIN: Final[Codec[Any]] = codec(object)
 
 
-class VersionError(SojournError):
+class VersionError(Exception):
     """A stored dialog is of a version of its type that this process cannot read. It is untouched."""
 
 
@@ -218,9 +218,13 @@ class Form:
             raise LimitError(self._name, limit=limits.DIALOG_DATA_BYTES, found=len(text), unit="bytes")
         if not self._is_plain:
             try:
-                self._codec.load(text)
+                loaded = self._codec.load(text)
             except CorruptError as error:
                 raise InvalidError(self._name, f"it is not of the declared type: {error}") from error.__cause__
+            if isinstance(value, dict) and not isinstance(loaded, dict):
+                raise InvalidError(
+                    self._name, "it is a dict, and the declared type is not; what it lacks would be made up"
+                )
         return msgspec.Raw(text)
 
     def load(self, text: bytes) -> object:

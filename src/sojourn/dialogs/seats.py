@@ -85,6 +85,7 @@ class Seats:
         self._leases = leases
         self._turns: Turns[str] = Turns()
         self._kept: dict[str, Seat] = {}
+        self._waiting: dict[str, int] = {}
         self._holder: Final = f"{socket.gethostname()}:{os.getpid()}"
 
     def is_busy(self, address: Address) -> bool:
@@ -185,13 +186,17 @@ class Seats:
         if not self._turns.is_busy(name):
             await self._turns.take((name,))
             return
-        if self._turns.queued(name) >= limits.DIALOG_WAITERS:
+        if self._waiting.get(name, 0) >= limits.DIALOG_WAITERS:
             raise BusyError
         left = deadline - self._store.clock.monotonic()
         is_ours = False
+        self._waiting[name] = self._waiting.get(name, 0) + 1
         try:
             is_ours = await self._turns.take_within((name,), self._store.clock.sleep(left))
         finally:
+            self._waiting[name] -= 1
+            if not self._waiting[name]:
+                del self._waiting[name]
             if not is_ours:
                 self._tidy(name)
         if not is_ours:
@@ -242,7 +247,7 @@ class Seats:
         return True
 
     def _is_wanted(self, seat: Seat) -> bool:
-        return self._turns.queued(seat.address.dialog_id) > 0 and seat.uses + 1 < limits.DIALOG_HANDOVERS
+        return seat.address.dialog_id in self._waiting and seat.uses + 1 < limits.DIALOG_HANDOVERS
 
     def _pass_on(self, address: Address) -> None:
         self._turns.give_back((address.dialog_id,))

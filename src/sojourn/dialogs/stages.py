@@ -230,7 +230,9 @@ class StagedDialog(Dialog[R]):
 
     @property
     def _history(self) -> list[str]:
-        return cast("list[str]", self.extra.get("history", []))
+        """The stages that led here, the last one last, without those that the program no longer has."""
+        names = {stage.name for stage in self.stages}
+        return [name for name in self.extra.get("history", []) if name in names]
 
     def _place(self) -> int:
         return 0 if self.stage is None else self._index(self.stage)

@@ -17,6 +17,7 @@ from sojourn import limits
 from sojourn.dialogs import stored
 from sojourn.dialogs.context import Context
 from sojourn.dialogs.dialog import Dialog
+from sojourn.dialogs.dispatching import Early
 from sojourn.dialogs.ending import HookFailedError, close
 from sojourn.dialogs.events import DialogEvent, EventName
 from sojourn.dialogs.failures import ErrorHandlers, as_error, contained, is_cancelled
@@ -81,6 +82,13 @@ class Starter:
 
     async def start(self, registered: Registered[Any], wish: Wish) -> tuple[str, Outcome]:
         """Start a dialog; see `Dialogs.start`."""
+        early = Early(self._house, wish.interaction)
+        try:
+            return await self._start(registered, wish)
+        finally:
+            early.is_over()
+
+    async def _start(self, registered: Registered[Any], wish: Wish) -> tuple[str, Outcome]:
         house = self._house
         dialog_id = mint() if wish.dialog_id is None else checked_id(wish.dialog_id)
         address = house.address(dialog_id)

@@ -26,7 +26,7 @@ from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.ending import Ending, HookFailedError, close
 from sojourn.dialogs.events import EventName
 from sojourn.dialogs.failures import ErrorHandlers, as_error, is_cancelled
-from sojourn.dialogs.house import House, Moment, known_at, within
+from sojourn.dialogs.house import House, Moment, known_at, present, within
 from sojourn.dialogs.layout import Address
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import KEEP, REFRESH, Cause, Edit, End, EndCode, Ended, Handled, Keep, State
@@ -40,7 +40,7 @@ from sojourn.errors import CorruptError, InvalidError
 from sojourn.kernel import Attempt, Committed, Key, Now, Number, Put, Reads, Record, Transaction
 from sojourn.kernel.transaction import instant
 
-__all__ = ["EXPIRY", "DroppedError", "Step", "Stepper", "focused", "lived_on"]
+__all__ = ["DroppedError", "EXPIRY", "Step", "Stepper", "focused", "lived_on"]
 
 _log = logging.getLogger(__name__)
 
@@ -127,6 +127,8 @@ class Stepper:
         """Wait for the seat; or return the dialog, where it is of a type that handles what comes at once."""
         house = self._house
         delivery = None if interaction.delivery_id is None else address.delivery(interaction.delivery_id)
+        if present(address.dialog_id) is not None:
+            raise BusyError
         if not house.registry.is_mixed:
             return await house.seats.take(address, delivery, house.wait)
         try:

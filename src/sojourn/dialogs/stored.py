@@ -18,7 +18,7 @@ from sojourn.kernel import Record
 from sojourn.kernel.clock import moment
 from sojourn.kernel.codec import pack, problem, unpack
 
-__all__ = ["NOTHING", "Closed", "Row", "decode", "encode", "ended_of", "info_of"]
+__all__ = ["Closed", "NOTHING", "Row", "decode", "encode", "ended_of", "info_of"]
 
 
 NOTHING: Final = msgspec.Raw(b"null")

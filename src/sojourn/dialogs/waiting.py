@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -39,7 +40,7 @@ class Waiter:
     async def wait(self, dialog_id: str, timeout: float | None) -> Ended[Any]:  # noqa: ASYNC109  by the store's clock
         """Wait for the end; see `Dialogs.wait`."""
         if self._is_closed:
-            return self._suspended(dialog_id)
+            return await self._suspended(dialog_id)
         waiting = asyncio.ensure_future(self._wait(self._house.address(dialog_id)))
         self._waiting.add(waiting)
         waiting.add_done_callback(self._waiting.discard)
@@ -49,7 +50,7 @@ class Waiter:
             late: object = await first_of(waiting, self._house.store.clock.sleep(timeout), default=_LATE)
         except asyncio.CancelledError:
             if self._is_closed and waiting.cancelled() and not _is_cancelled():
-                return self._suspended(dialog_id)
+                return await self._suspended(dialog_id)
             waiting.cancel()
             raise
         if late is _LATE:
@@ -86,7 +87,14 @@ class Waiter:
             except (UnavailableError, CommitUnknownError):
                 await store.clock.sleep(limits.DUE_POLL.total_seconds())
 
-    def _suspended(self, dialog_id: str) -> Ended[Any]:
+    async def _suspended(self, dialog_id: str) -> Ended[Any]:
+        """Return how the dialog ended, if it has by now; else that it goes on without us."""
+        address = self._house.address(dialog_id)
+        with suppress(UnavailableError):
+            (record,) = (await self._house.store.read(Reads((address.dialog,)))).records.keys
+            row = None if record is None else stored.decode(record)
+            if row is not None and row.closed is not None:
+                return ended_here(self._house, address, row)
         at = datetime.fromtimestamp(self._house.store.clock.now() / 1_000, UTC)
         return Ended(dialog_id, EndCode.SUSPENDED, "this process stops waiting; the dialog goes on", None, at)
 
@@ -115,7 +123,8 @@ def checked_timeout(timeout: timedelta | float | None) -> float | None:
     seconds = cast("object", timeout.total_seconds() if isinstance(timeout, timedelta) else timeout)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise InvalidError("timeout", "it is a timedelta or a number of seconds, from 0 on, or None")
-    return float(seconds)
+    # Beyond what anything lives it is as good as none.
+    return None if seconds >= limits.TTL_MAX.total_seconds() else float(seconds)
 
 
 def gone(dialog_id: str) -> DialogGoneError:

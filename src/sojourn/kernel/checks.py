@@ -36,7 +36,7 @@ def transaction_bytes(transaction: Transaction) -> int:
     """Check a whole transaction and return the bytes of keys and values it carries.
 
     Raises:
-        LimitError: something is longer, larger or more than `limits.py` allows.
+        LimitError: something is longer, larger or more than `limits` allows.
         InvalidError: a key cannot be stored everywhere, a number is out of form, or a key is written twice.
     """
     guards, writes = transaction.guards, transaction.writes

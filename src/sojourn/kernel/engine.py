@@ -24,7 +24,7 @@ An engine is the adapter to one database. Whoever writes one keeps these promise
 10. Four failures. `Conflict` and `Refused` as outcomes; `UnavailableError` when nothing was written;
     `CommitUnknownError` when something may have been. No driver's exception leaves an engine. Where a batch goes to
     several machines, the two errors may also stand for single transactions, in the place of their outcomes.
-11. Limits of `limits.py` are refused before any I/O, by the kernel, alike on all engines.
+11. Limits of `limits` are refused before any I/O, by the kernel, alike on all engines.
 12. Cancellation leaves a commit applied or not, never half, and leaks nothing.
 13. Repeat. A transaction id commits at most once while its receipt lives. A repeat answers the first revision and
     attempt, with `repeated`; the receipt is written in the same commit. It is looked for when a guard fails or the

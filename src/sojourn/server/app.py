@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from sojourn import limits
+from sojourn.dialogs import Dialogs
 from sojourn.errors import (
     CallTimeoutError,
     InvalidError,
@@ -67,12 +68,13 @@ class App:
     besides. `calls_per_minute`, `sessions_per_minute` and `visitors_per_minute` bound one client address over all
     processes.
 
-    With `visits` pages can tell who is here, except whom `judge` filters, and the daily cleanup runs beside. `admin`
-    says who is an operator; without it nobody is. `authenticate` tells a subject by other means than a session.
+    With `visits` pages can tell who is here, except whom `judge` filters, and the daily cleanup runs beside. With
+    `dialogs` those whose time is over end here, and what a killed server left behind is done. `admin` says who is an
+    operator; without it nobody is. `authenticate` tells a subject by other means than a session.
 
     Raises:
-        InvalidError: functions, sessions and visits are kept in different stores, an origin is out of form, or there is
-            no such folder of pages.
+        InvalidError: functions, sessions, visits and dialogs are kept in different stores, an origin is out of form, or
+            there is no such folder of pages.
     """
 
     def __init__(  # noqa: PLR0913  each is one independent setting
@@ -82,6 +84,7 @@ class App:
         functions: Functions | None = None,
         sessions: Sessions | None = None,
         visits: Visits | None = None,
+        dialogs: Dialogs | None = None,
         judge: Judge | None = None,
         admin: Admin | None = None,
         authenticate: Authenticate | None = None,
@@ -102,6 +105,9 @@ class App:
         self.visits = visits
         if visits is not None and visits.store is not store:
             raise InvalidError("visits", "they are kept in another store")
+        self.dialogs = dialogs
+        if dialogs is not None and dialogs.store is not store:
+            raise InvalidError("dialogs", "they are kept in another store")
         bound = None if functions is None else functions.bind(store)
         self._gate = Gate(origins)
         self._transport = Transport(dev=dev, browser_storage=browser_storage)
@@ -199,11 +205,15 @@ class App:
                     asyncio.create_task(self._sweep_sessions()),
                     *([] if self.visits is None else [asyncio.create_task(self.visits.run())]),
                 ]
+                if self.dialogs is not None:
+                    await self.dialogs.open()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 for task in self._background:
                     task.cancel()
                 await asyncio.gather(*self._background, return_exceptions=True)
+                if self.dialogs is not None:
+                    await self.dialogs.close()
                 await self.store.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -1,4 +1,4 @@
-"""Promise 11: what `limits.py` refuses is refused before any I/O, and what it allows, every engine takes."""
+"""Promise 11: what `limits` refuses is refused before any I/O, and what it allows, every engine takes."""
 
 from __future__ import annotations
 

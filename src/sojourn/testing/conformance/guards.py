@@ -162,7 +162,7 @@ class Guards(Conformance):
 
     @pytest.mark.promise(2, 11)
     async def test_span_is_at_its_largest(self, trial: Trial) -> None:
-        """A guard covers as many records as `limits.py` allows."""
+        """A guard covers as many records as `limits` allows."""
         most = limits.SPAN_GUARD_RECORDS
         newest = (await trial.write(*(Put(at(f"{number:04}"), b"") for number in range(most)))).revision
         assert newest is not None

@@ -81,7 +81,7 @@ class SpanListings(Conformance):
 
     @pytest.mark.promise(8)
     async def test_the_largest_page(self, trial: Trial) -> None:
-        """A page holds as many records as `limits.py` allows, and no more than it was asked for by default."""
+        """A page holds as many records as `limits` allows, and no more than it was asked for by default."""
         items = [f"{number:04}" for number in range(limits.PAGE_MAX + 5)]
         await trial.write(*(Put(at(item), b"") for item in items))
         assert await trial.items(over(limit=limits.PAGE_MAX)) == items[: limits.PAGE_MAX]

@@ -82,7 +82,7 @@ class ReadYourCommit(Conformance):
 
     @pytest.mark.promise(3)
     async def test_reads_of_many(self, trial: Trial) -> None:
-        """As many keys as `limits.py` allows are read as one snapshot."""
+        """As many keys as `limits` allows are read as one snapshot."""
         most = limits.TRANSACTION_READS
         keys = tuple(at(f"{number:04}") for number in range(most))
         await trial.write(*(Put(key, key.item.encode()) for key in keys[::2]))
