@@ -66,7 +66,7 @@ class Refund(Dialog[str]):
     """A dialog with one of everything."""
 
     data: Order
-    ttl = timedelta(minutes=10)
+    ttl: timedelta | None = timedelta(minutes=10)
 
     async def start(self, ctx: Context) -> None:
         await self.show(ctx)

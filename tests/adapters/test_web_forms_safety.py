@@ -149,6 +149,25 @@ async def test_the_cookie_is_of_this_browser_and_this_host_alone(store: Store, v
     assert "Secure" not in cookie
 
 
+async def test_a_cookie_that_is_none_of_ours_is_replaced(store: Store, visit: Visit) -> None:
+    shop = Shop(store)
+    browser = await visit(shop)
+    handle = await shop.dialogs.start(Refund, shop.web.interaction(ANN))
+    for value in ("", "short", "x" * 23, "-._~" * 5):
+        browser.client.cookies.clear()
+        headers = {"cookie": f"__Host-sojourn-forms={value}", "x-person": "ann"}
+        answer = await browser.client.get(shop.web.page(handle.id), headers=headers)
+        assert answer.headers["set-cookie"].startswith("__Host-sojourn-forms=")
+
+
+async def test_a_field_that_comes_twice_is_none_of_ours(store: Store, visit: Visit) -> None:
+    browser = await begun(Shop(store), visit)
+    await browser.click("Why")
+    (form,) = browser.page.forms
+    answer = await browser.post(form.action or "", {**form.hidden, "field-0": ["a", "b"]}, follow=False)
+    assert answer.status_code == 400
+
+
 async def test_no_token_stands_in_a_url(store: Store, visit: Visit) -> None:
     browser = await begun(Shop(store), visit)
     seen = [await browser.click(label, follow=False) for label in ("More",)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.browser.conftest import PATIENCE_MS, ROOT, free_port
 from tests.browser.test_look import CONTRASTS, ENOUGH, SIZES, overflow
@@ -176,29 +176,29 @@ async def test_it_fits_and_can_be_read(server: Server, window: Window, size: str
     page = await window(viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce")
     seen: dict[str, tuple[int, list[Any]]] = {}
 
-    async def look(name: str) -> None:
+    async def look(name: str, waits_for: Locator) -> None:
+        await expect(waits_for).to_be_visible()
         contrasts = await page.evaluate(CONTRASTS)
         assert len(contrasts) >= 3
         seen[name] = (await overflow(page), [found for found in contrasts if found[0] < ENOUGH])
         await page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
 
     place = await begin(page, server)
-    await look("dialog")
+    await look("dialog", page.get_by_text("Reasons: none yet"))
     await page.get_by_label("It is broken").check()
     await page.get_by_role("button", name="Choose").click()
-    await look("told")
+    await look("told", page.get_by_role("status"))
     await page.get_by_role("button", name="Tell the story").click()
-    await look("form")
+    await look("form", page.get_by_role("heading", name="What happened?"))
     await page.get_by_label("The story").fill(" ")
     await page.get_by_role("button", name="Send").click()
-    await expect(page.get_by_role("alert")).to_have_text("Please fill in “The story”.")
-    await look("again")
+    await look("again", page.get_by_text("Please fill in “The story”."))
     await page.get_by_label("The story").fill("Wolfeschlegelsteinhausenbergerdorff" * 3)
     await page.get_by_role("button", name="Send").click()
-    await look("long")
+    await look("long", page.get_by_role("button", name="Send it back"))
     await page.get_by_role("button", name="Send it back").click()
-    await look("ended")
+    await look("ended", page.get_by_text("This is finished."))
     await page.goto(f"{place}x")
-    await look("unknown")
+    await look("unknown", page.get_by_role("heading", name="There is nothing here"))
     assert seen == dict.fromkeys(seen, (0, []))
     assert len(seen) == 7

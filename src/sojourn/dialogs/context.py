@@ -37,6 +37,7 @@ from sojourn.dialogs.model import (
     Words,
     checked_effect,
     checked_name,
+    checked_text,
     shown,
 )
 from sojourn.dialogs.platform import NOBODY, Interaction
@@ -259,8 +260,13 @@ class Context:
         self._effects.append(edit)
 
     async def notify(self, text: str) -> None:
-        """Say something to whoever interacts, and to nobody else, after the commit."""
+        """Say something to whoever interacts, and to nobody else, after the commit.
+
+        Raises:
+            InvalidError: it is no text. LimitError: it is too long.
+        """
         self._check_going_on()
+        checked_text("text", text)
         self._add(Notice(self.place, msgspec.structs.replace(self.user, roles=frozenset()), text))
 
     async def open_form(self, form: Form) -> None:

@@ -54,6 +54,7 @@ __all__ = [
     "checked_effect",
     "checked_id",
     "checked_name",
+    "checked_text",
     "checked_ttl",
     "effect_of",
     "effect_text",
@@ -218,7 +219,7 @@ class View(msgspec.Struct, frozen=True, omit_defaults=True):
                 rows.append(row)
         if loose:
             rows.append(tuple(loose))
-        return cls(_checked_text("text", text), tuple(rows))
+        return cls(checked_text("text", text), tuple(rows))
 
 
 class Field(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -470,7 +471,12 @@ def _matching(name: str, value: object, form: re.Pattern[str], most: int) -> str
     return value
 
 
-def _checked_text(name: str, text: object) -> str:
+def checked_text(name: str, text: object) -> str:
+    """Let a text through.
+
+    Raises:
+        InvalidError: it is none. LimitError: it is longer than `limits.DIALOG_TEXT_CHARS`.
+    """
     if not isinstance(text, str):
         raise InvalidError(name, "it is no text")
     if len(text) > limits.DIALOG_TEXT_CHARS:

@@ -192,7 +192,7 @@ class Form:
         if self._is_plain:
             return {}
         try:
-            made: Callable[[], object] = get_origin(self._kind) or self._kind
+            made = cast("Callable[[], object]", get_origin(self._kind) or self._kind)
             return made()
         except TypeError as error:
             raise InvalidError(self._name, f"give the data to start with: {self._kind!r} has no empty value") from error

@@ -224,7 +224,7 @@ class _Beginning:
         ages = self._registered.stale != "accept"
         ctx = house.context(tx, moment, Phase.START, wish.interaction, None, wish.meta, tokens_age=ages)
         try:
-            return await self._judged(ctx, dialog, row) or await self._begun(ctx, dialog, moment)
+            return await self._begun(ctx, dialog, moment)
         finally:
             self._origin = ctx.origin
             ctx.close()
@@ -233,26 +233,24 @@ class _Beginning:
         lease = await tx.get(self._seat.address.lease)
         return lease is None or lease.revision != self._seat.token
 
-    async def _judged(self, ctx: Context, dialog: Dialog[Any], row: Row) -> Started | None:
-        house, error = self._house, None
-        try:
-            async with house.limited(dialog.handler_limit):
-                if await house.middleware[Phase.START].judge(ctx, dialog.start_filter):
-                    return None
-        except (Exception, asyncio.CancelledError) as failed:  # a filter that is a property, or took too long
-            if is_cancelled(failed):
-                raise
-            error = as_error(failed)
+    def _denied(self, ctx: Context, row: Row, error: Exception | None) -> Started:
         ctx.tx.delete(self._seat.address.dialog)
-        ctx.tx.write(*house.seats.leaving(self._seat, goes_on=False))
-        failed_at = None if error is None else house.errors.start
+        ctx.tx.write(*self._house.seats.leaving(self._seat, goes_on=False))
+        failed_at = None if error is None else self._house.errors.start
         return Started(tx=ctx.tx, outcome="denied", row=row, error=error, failed_at=failed_at, ctx=ctx)
 
     async def _begun(self, ctx: Context, dialog: Dialog[Any], moment: Moment) -> Started:
-        """Call the hook, and make the dialog run; what fails in it leaves nothing of the dialog behind."""
+        """Ask middleware and filter, call the hook, and make the dialog run.
+
+        What fails in the hook leaves nothing of the dialog behind.
+        """
+        is_let_through = False
         house, tx, address = self._house, ctx.tx, self._seat.address
         try:
             async with house.limited(dialog.handler_limit):
+                if not await house.middleware[Phase.START].judge(ctx, dialog.start_filter):
+                    return self._denied(ctx, moment.row, None)
+                is_let_through = True
                 answer: object = await within(ctx, dialog.start(ctx))
             end = ctx.ending or (answer if isinstance(answer, End) else None)
             if end is None:
@@ -290,6 +288,8 @@ class _Beginning:
             if is_cancelled(failed):
                 raise
             error = as_error(failed)
+            if not is_let_through:
+                return self._denied(ctx, moment.row, error)
             raise _FailedError(
                 Started(tx=tx, outcome="failed", row=moment.row, failed_at=house.errors.start, error=error, ctx=ctx)
             ) from failed

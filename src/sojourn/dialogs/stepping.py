@@ -198,7 +198,7 @@ class _Work:
         tokens_age = registered.stale != "accept"
         ctx = self._house.context(tx, moment, Phase.UPDATE, self._interaction, token, self._meta, tokens_age=tokens_age)
         try:
-            return await self._judged(ctx, dialog) or await self._handled(moment, registered, dialog, ctx)
+            return await self._handled(moment, registered, dialog, ctx)
         finally:
             ctx.close()
 
@@ -291,26 +291,23 @@ class _Work:
         tx.write(*(one.put for one in following))
         return self._unchanged(tx, "stale", following=following, row=row)
 
-    async def _judged(self, ctx: Context, dialog: Dialog[Any]) -> Step | None:
-        """Ask middleware and filter; None: they let it through."""
-        house, error = self._house, None
-        try:
-            async with house.limited(dialog.handler_limit):
-                if await house.middleware[Phase.UPDATE].judge(ctx, dialog.update_filter):
-                    return None
-        except (Exception, asyncio.CancelledError) as failed:  # a filter that is a property, or took too long
-            if is_cancelled(failed):
-                raise
-            error = as_error(failed)
-        failed_at = None if error is None else house.errors.update
+    def _denied(self, ctx: Context, error: Exception | None) -> Step:
+        failed_at = None if error is None else self._house.errors.update
         step = self._unchanged(ctx.tx, "denied", error=error, failed_at=failed_at, ctx=ctx)
         step.events = (EventName.DENIED,)
         return step
 
     async def _handled(self, moment: Moment, registered: Registered[Any], dialog: Dialog[Any], ctx: Context) -> Step:
-        """Call the handler, and write what it has changed; what fails in it, or in that, leaves nothing behind."""
+        """Ask middleware and filter, call the handler, and write what it has changed.
+
+        What fails in the handler, or in that, leaves nothing behind.
+        """
+        is_let_through = False
         try:
             async with self._house.limited(dialog.handler_limit):
+                if not await self._house.middleware[Phase.UPDATE].judge(ctx, dialog.update_filter):
+                    return self._denied(ctx, None)
+                is_let_through = True
                 answer: object = await within(ctx, dialog.dispatch(ctx))
             outcome = _outcome(ctx, answer)
             if isinstance(outcome, End):
@@ -333,6 +330,8 @@ class _Work:
             if is_cancelled(failed):
                 raise
             error = as_error(failed)
+            if not is_let_through:
+                return self._denied(ctx, error)
             raise _FailedError(
                 Step(
                     result="failed",

@@ -45,8 +45,8 @@ _NOTHING_NEW: Final = "message is not modified"
 class Chats:
     """The chats of one bot.
 
-    Each verb but `answer` raises `UnsupportedError` where Telegram cannot do it, or refuses it for good, and each raises
-    `TelegramAPIError` where it failed and may succeed another time.
+    Each verb raises `TelegramAPIError` where it failed and may succeed another time, and each but `answer`
+    `UnsupportedError` where Telegram cannot do it, or refuses it for good.
     """
 
     def __init__(self, bot: Bot) -> None:
