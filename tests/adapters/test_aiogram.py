@@ -1,234 +1,36 @@
 """Dialogs in Telegram, through aiogram's own dispatcher and a session that reaches nobody."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
-from aiogram import Bot, Dispatcher, F, Router
-from aiogram.client.default import DefaultBotProperties
-from aiogram.client.session.base import BaseSession
-from aiogram.exceptions import (
-    TelegramAPIError,
-    TelegramBadRequest,
-    TelegramForbiddenError,
-    TelegramNetworkError,
-)
-from aiogram.filters import Command
+from aiogram import Dispatcher
 from aiogram.methods import (
-    AnswerCallbackQuery,
-    EditMessageReplyMarkup,
     EditMessageText,
     SendMessage,
-    TelegramMethod,
 )
-from aiogram.types import CallbackQuery, Chat, InaccessibleMessage, InlineKeyboardMarkup, Message, Update
-from aiogram.types import User as Account
+from aiogram.types import CallbackQuery, Chat, InaccessibleMessage, Message
 
-from sojourn.adapters.aiogram import DurableStorage, LeaseIsolation, Telegram
+from sojourn.adapters.aiogram import DurableStorage, LeaseIsolation
 from sojourn.dialogs import (
     Answer,
     Button,
-    Closing,
     Context,
     Dialog,
     Dialogs,
     Edit,
     End,
-    Field,
-    Handle,
-    Option,
     Place,
     Reply,
     View,
     anyone,
     button,
-    select,
 )
-from sojourn.engines.memory import MemoryEngine
-from sojourn.errors import UnavailableError, UnsupportedError
-from sojourn.kernel import RankSpan, Store
+from sojourn.errors import UnsupportedError
+from sojourn.kernel import Store
 from sojourn.testing import ManualClock
-
-ANN, BOB = (Account(id=number, is_bot=False, first_name=name) for number, name in ((7, "Ann"), (8, "Bob")))
-WHEN = datetime(2026, 6, 18, tzinfo=UTC)
-PROSE = "a sentence that is much longer than sixty-four bytes, and not quite plain: né ☃"
-
-
-class Session(BaseSession):
-    """What Telegram would be: it shows messages, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[TelegramMethod[Any]] = []
-        self.shown: dict[int, Message] = {}
-        self.refusals: list[Callable[[TelegramMethod[Any]], TelegramAPIError | None]] = []
-        self.last_id = 100
-        self.was_asked = asyncio.Event()
-        """Set with each thing that is asked."""
-
-    async def make_request(self, bot: Bot, method: TelegramMethod[Any], *_: Any, **__: Any) -> Any:  # noqa: ARG002
-        for refusal in self.refusals:
-            if (error := refusal(method)) is not None:
-                raise error
-        self.asked.append(method)
-        self.was_asked.set()
-        match method:
-            case SendMessage():
-                self.last_id += 1
-                return self.show(self.last_id, int(method.chat_id), method.text, method.reply_markup)
-            case EditMessageText():
-                assert method.message_id is not None
-                assert method.chat_id is not None
-                return self.show(method.message_id, int(method.chat_id), method.text, method.reply_markup)
-            case EditMessageReplyMarkup():
-                assert method.message_id is not None
-                before = self.shown[method.message_id]
-                return self.show(before.message_id, before.chat.id, before.text or "", method.reply_markup)
-        return True
-
-    def show(self, message_id: int, chat: int, text: str | None, markup: Any) -> Message:
-        keyboard = markup if isinstance(markup, InlineKeyboardMarkup) else None
-        kind = "private" if chat > 0 else "supergroup"
-        message = Message(
-            message_id=message_id, date=WHEN, chat=Chat(id=chat, type=kind), text=text, reply_markup=keyboard
-        )
-        self.shown.pop(message_id, None)
-        self.shown[message_id] = message
-        return message
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [method for method in self.asked if isinstance(method, kind)]
-
-    @property
-    def alerts(self) -> list[str | None]:
-        return [method.text for method in self.of(AnswerCallbackQuery)]
-
-    async def close(self) -> None:
-        pass
-
-    async def stream_content(self, *_: Any, **__: Any) -> AsyncGenerator[bytes, None]:
-        yield b""
-
-
-class Desk:
-    """One process of a bot, and people before it."""
-
-    def __init__(self, store: Store, session: Session | None = None, *, signs: bool = False, **defaults: Any) -> None:
-        self.session = session or Session()
-        self.bot = Bot("42:TEST", session=self.session, default=DefaultBotProperties(**defaults))
-        self.dialogs = Dialogs(store)
-        self.telegram = Telegram(self.dialogs, self.bot, signs=signs)
-        self.dispatcher = Dispatcher()
-        self.handles: list[Handle[Any]] = []
-        self.others: list[str] = []
-        commands, others = Router(), Router()
-        self.starts: type[Dialog[Any]] = Dialog
-        commands.message.register(self._start, Command("start"))
-        commands.callback_query.register(self._start, F.data == "start")
-        others.message.register(self._other)
-        others.callback_query.register(self._other)
-        self.dispatcher.include_routers(commands, self.telegram.router, others)
-        self.updates = 0
-
-    def register(self, *kinds: type[Dialog[Any]]) -> "Desk":
-        for kind in kinds:
-            self.dialogs.register(kind.__name__)(kind)
-            self.starts = kind
-        return self
-
-    async def _start(self, event: Message | CallbackQuery) -> None:
-        self.handles.append(await self.telegram.start(self.starts, event))
-
-    async def _other(self, event: Message | CallbackQuery) -> None:
-        self.others.append((event.text if isinstance(event, Message) else event.data) or "")
-
-    @property
-    def shown(self) -> Message:
-        """The message that changed last."""
-        return next(reversed(self.session.shown.values()))
-
-    @property
-    def labels(self) -> list[list[str]]:
-        markup = self.shown.reply_markup
-        return [] if markup is None else [[one.text for one in row] for row in markup.inline_keyboard]
-
-    async def write(self, text: str, who: Account = ANN, chat: int = 7, **more: Any) -> Update:
-        kind = "private" if chat > 0 else "supergroup"
-        message = Message(message_id=1, date=WHEN, chat=Chat(id=chat, type=kind), from_user=who, text=text, **more)
-        return await self.feed(message=message)
-
-    async def start(self, chat: int = 7, **more: Any) -> Handle[Any]:
-        await self.write("/start 17", chat=chat, **more)
-        return self.handles[-1]
-
-    async def click(self, label: str, who: Account = ANN, at: Message | None = None) -> Update:
-        return await self.feed(callback_query=self.query(label, who, at))
-
-    def query(self, label: str, who: Account = ANN, at: Message | None = None) -> CallbackQuery:
-        message = at or self.shown
-        assert message.reply_markup is not None
-        (data,) = [
-            one.callback_data for row in message.reply_markup.inline_keyboard for one in row if one.text == label
-        ]
-        return CallbackQuery(id=str(self.updates), from_user=who, chat_instance="", data=data, message=message)
-
-    async def feed(self, **event: Any) -> Update:
-        self.updates += 1
-        update = Update(update_id=self.updates, **event)
-        await self.dispatcher.feed_update(self.bot, update)
-        return update
-
-    async def again(self, update: Update) -> None:
-        """Have Telegram deliver it once more."""
-        await self.dispatcher.feed_update(self.bot, update)
-
-
-class Counter(Dialog[int]):
-    """Counts clicks."""
-
-    data: dict[str, int]
-
-    async def start(self, ctx: Context) -> None:
-        await ctx.reply("0", ctx.button("More", self.more, style="success"), ctx.button("Enough", self.enough))
-
-    @button
-    async def more(self, ctx: Context) -> None:
-        self.data["count"] = self.data.get("count", 0) + 1
-        again = ctx.button("More", self.more, style="success")
-        await ctx.edit_origin(str(self.data["count"]), again, ctx.button("Enough", self.enough))
-
-    @button
-    async def enough(self, ctx: Context) -> End:
-        await ctx.notify("Thank you.")
-        return ctx.end(self.data.get("count", 0))
-
-    async def end(self, ctx: Context, ended: Closing) -> None:
-        await ctx.edit_origin(f"Counted {ended.result}.")
-
-
-class Choosing(Dialog[str]):
-    """Has one thing chosen, and says what."""
-
-    options: tuple[Option, ...] = (
-        Option("Red", "red"),
-        Option("Nothing", ""),
-        Option("Odd", "#%*~ né"),
-        Option("A long one", PROSE),
-    )
-
-    async def start(self, ctx: Context) -> None:
-        more = ctx.button("Other", self.other)
-        await ctx.reply("Which?", ctx.select(self.choose, self.options, "what for"), more)
-
-    @select
-    async def choose(self, ctx: Context, purpose: str) -> End:
-        return ctx.end(f"{ctx.values[0]} {purpose}")
-
-    @button
-    async def other(self, ctx: Context) -> None:
-        await ctx.edit_origin("Which, then?", ctx.select(self.choose, ["blue"], "what for"))
+from tests.adapters.telegram import ANN, BOB, PROSE, WHEN, Choosing, Counter, Desk
 
 
 class Asking(Dialog[str]):
@@ -325,6 +127,32 @@ async def test_a_click_on_what_is_not_there_any_more_is_answered_and_its_buttons
     await desk.click("More")
     assert desk.session.alerts[1:] == ["This is not open any more."]
     assert (desk.shown.text, desk.labels) == ("0", [])
+
+
+async def test_a_button_that_never_was_closes_no_message(desk: Desk) -> None:
+    await desk.start()
+    query = desk.query("More").model_copy(update={"data": "s1.unknown.more"})
+    await desk.feed(callback_query=query)
+    assert desk.session.alerts == ["This is not open any more."]
+    assert desk.labels == [["More", "Enough"]]
+
+
+async def test_a_click_is_handled_though_its_message_has_changed_meanwhile(store: Store) -> None:
+    class Paging(Counter):
+        async def more(self, ctx: Context, seen: int = 0) -> None:
+            await ctx.edit_origin(str(seen + 1), ctx.button("More", self.more, seen + 1))
+
+        more = button(more)
+
+    desk = Desk(store).register(Paging)
+    async with desk.dialogs:
+        await desk.start()
+        first = desk.query("More")
+        for _ in range(2):
+            await desk.click("More")
+        await desk.feed(callback_query=first.model_copy(update={"message": desk.shown}))
+        assert desk.shown.text == "1"
+        assert desk.session.alerts == [None, None, None]
 
 
 async def test_a_click_on_a_message_too_old_to_be_seen_is_handled(desk: Desk) -> None:
@@ -567,132 +395,6 @@ async def test_a_command_says_what_it_is(store: Store) -> None:
     ]
 
 
-# -- What goes wrong --------------------------------------------------------------------------------------------------
-
-
-def refusing(kind: type[Any], error: type[TelegramAPIError], text: str = "no") -> Callable[[Any], Any]:
-    return lambda method: error(method, text) if isinstance(method, kind) else None
-
-
-async def left_behind(store: Store) -> int:
-    return len((await store.rank(RankSpan("dialog.out.telegram"))).records)
-
-
-async def test_that_nothing_would_change_is_fine(desk: Desk, store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    await desk.start()
-    desk.session.refusals.append(
-        refusing(EditMessageText, TelegramBadRequest, "Bad Request: message is not modified: specified new ...")
-    )
-    await desk.click("More")
-    assert "dropped" not in caplog.text
-    assert await left_behind(store) == 0
-
-
-async def test_what_telegram_refuses_for_good_is_dropped(
-    desk: Desk, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    handle = await desk.start()
-    desk.session.refusals.append(refusing(EditMessageText, TelegramForbiddenError))
-    await desk.click("More")
-    await desk.click("Enough")
-    assert (await handle.wait()).result == 1
-    assert "Edit was dropped: Telegram refuses it: no" in caplog.text
-    assert await left_behind(store) == 0
-
-
-async def test_what_fails_on_the_way_is_done_later(desk: Desk, store: Store, clock: ManualClock) -> None:
-    await desk.start()
-    desk.session.refusals.append(refusing(EditMessageText, TelegramNetworkError))
-    await desk.click("More")
-    assert desk.session.alerts == [None]
-    assert await left_behind(store) == 1
-    desk.session.refusals.clear()
-    clock.advance(timedelta(minutes=5))
-    while await left_behind(store):
-        await asyncio.sleep(0)
-        clock.advance(timedelta(seconds=1))
-    assert desk.shown.text == "1"
-
-
-async def test_a_start_that_telegram_refuses_leaves_nothing(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    desk.session.refusals.append(refusing(SendMessage, TelegramForbiddenError))
-    handle = await desk.start()
-    assert handle.outcome == "failed"
-    assert await desk.dialogs.get(handle.id) is None
-    assert "Telegram refuses it" in caplog.text
-
-
-async def test_a_click_whose_time_to_be_answered_is_over_is_handled(
-    desk: Desk, caplog: pytest.LogCaptureFixture
-) -> None:
-    handle = await desk.start()
-    desk.session.refusals.append(refusing(AnswerCallbackQuery, TelegramBadRequest, "query is too old"))
-    await desk.click("More")
-    await desk.click("Enough")
-    assert (await handle.wait()).result == 1
-    assert [sent.text for sent in desk.session.of(SendMessage)] == ["0", "Thank you."]
-
-
-async def test_a_click_that_cannot_be_answered_is_handled(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    await desk.start()
-    desk.session.refusals.append(refusing(AnswerCallbackQuery, TelegramNetworkError))
-    await desk.click("More")
-    assert desk.shown.text == "1"
-    assert "a click was not answered" in caplog.text
-
-
-@pytest.mark.row("I-C81")
-async def test_a_click_that_takes_long_is_answered_before_its_handler_is_done(store: Store, clock: ManualClock) -> None:
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    class Slow(Counter):
-        async def enough(self, ctx: Context) -> End:
-            begun.set()
-            await go_on.wait()
-            await ctx.notify("at last")
-            return ctx.end(1)
-
-        enough = button(enough)
-
-    desk = Desk(store).register(Slow)
-    async with desk.dialogs:
-        await desk.start()
-        click = asyncio.ensure_future(desk.click("Enough"))
-        await begun.wait()
-        desk.session.was_asked.clear()
-        clock.advance(timedelta(seconds=4))
-        await desk.session.was_asked.wait()
-        go_on.set()
-        await click
-        assert desk.session.alerts == [None]
-        assert [sent.text for sent in desk.session.of(SendMessage)] == ["0", "at last"]
-
-
-@pytest.mark.row("I-C72")
-async def test_there_are_no_forms_and_no_choices_of_several(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    class Formal(Dialog[None]):
-        async def start(self, ctx: Context) -> None:
-            await ctx.reply("?", ctx.button("Form", self.form), ctx.button("Several", self.several))
-
-        @button
-        async def form(self, ctx: Context) -> None:
-            await ctx.open_form(ctx.form("Name", "on_modal", Field("name", "Name")))
-
-        @button
-        async def several(self, ctx: Context) -> None:
-            await ctx.reply("Which?", ctx.select(None, ["a", "b", "c"], at_least=2, at_most=3))
-
-    desk = Desk(store).register(Formal)
-    async with desk.dialogs:
-        await desk.start()
-        await desk.click("Form")
-        await desk.click("Several")
-        assert "OpenForm was dropped: Telegram has no forms" in caplog.text
-        assert "Reply was dropped: Telegram's buttons choose one option" in caplog.text
-        assert await left_behind(store) == 0
-        assert desk.session.alerts == [None, None]
-
-
 async def test_what_another_process_has_ended_is_shown_by_the_one_that_has_the_bot(desk: Desk, store: Store) -> None:
     handle = await desk.start()
     await desk.dialogs.close()
@@ -705,33 +407,6 @@ async def test_what_another_process_has_ended_is_shown_by_the_one_that_has_the_b
     async with fresh.dialogs:
         await desk.session.was_asked.wait()
     assert (fresh.shown.text, fresh.labels) == ("Counted 9.", [])
-
-
-async def test_people_are_told_that_the_store_is_away(clock: ManualClock) -> None:
-    class Wavering(MemoryEngine):
-        is_away = False
-
-        async def commit(self, batch: Any) -> Any:
-            if self.is_away:
-                raise UnavailableError("away")
-            return await super().commit(batch)
-
-        async def read(self, reads: Any) -> Any:
-            if self.is_away:
-                raise UnavailableError("away")
-            return await super().read(reads)
-
-    engine = Wavering(clock=clock)
-    async with Store(engine, clock=clock) as store:
-        desk = Desk(store).register(Choosing)
-        await desk.start()
-        engine.is_away = True
-        for label in ("Red", "A long one"):
-            await desk.click(label)
-        engine.is_away = False
-        assert len(desk.session.alerts) == 2
-        assert all("cannot be reached" in (alert or "") for alert in desk.session.alerts)
-        await desk.dialogs.close()
 
 
 async def test_dialogs_live_beside_states_and_isolation(store: Store) -> None:

@@ -1,8 +1,9 @@
 """What the tests of hostile input share."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 
@@ -10,7 +11,10 @@ from sojourn.dialogs import Context, Handle
 from sojourn.dialogs.layout import Address
 from sojourn.kernel import Reads
 from sojourn.testing.dialogs import Desk, button
-from tests.dialogs.conftest import Kind, Kinds, soon, variant
+from tests.dialogs.conftest import Kind, Kinds, in_time, soon, variant
+from tests.documents.conftest import HastyClock
+
+R = TypeVar("R")
 
 STEP = timedelta(seconds=1)
 
@@ -63,3 +67,12 @@ async def with_handler(desk: Desk, kinds: Kinds, counter: Kind, handler: Handler
     kinds["hostile"] = kind = variant(counter, on_button=handler, **more)
     await desk.restart()
     return await desk.start(kind)
+
+
+async def at_last(desk: Desk, clock: HastyClock, work: Coroutine[Any, Any, R]) -> R:
+    """Let time pass until this is done, and return what it gives; what never is done is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        return await in_time(desk.store, clock, task, STEP)
+    finally:
+        task.cancel()

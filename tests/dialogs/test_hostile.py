@@ -50,13 +50,12 @@ from tests.dialogs.conftest import (
     Kind,
     Kinds,
     Start,
-    in_time,
     records,
     settled,
     soon,
     variant,
 )
-from tests.dialogs.hostile import LONE, LONG, NUL, STEP, TEXTS, UNSTORABLE, dump, lives_on
+from tests.dialogs.hostile import LONE, LONG, NUL, TEXTS, UNSTORABLE, at_last, dump, lives_on
 from tests.documents.conftest import HastyClock
 
 # -- Tokens -----------------------------------------------------------------------------------------------------------
@@ -390,7 +389,7 @@ async def test_damaged_leases_effects_and_deliveries_are_never_silence(
     for key in (address.delivery("d1"), Key("dialog.out.test", handle.id, "effect"), address.lease):
         await write(desk.store, Put(key, b"\xff\xff", rank=0))
         came = button(handle.id, counter.more, delivery_id="d2", platform=desk.screen)
-        clicked = await in_time(desk.store, clock, asyncio.ensure_future(desk.dispatch(came)), STEP)
+        clicked = await at_last(desk, clock, desk.dispatch(came))
         assert clicked.is_handled
         assert came.is_answered
 

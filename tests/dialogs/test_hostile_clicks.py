@@ -12,7 +12,7 @@ from sojourn.errors import DialogGoneError
 from sojourn.kernel import Store
 from sojourn.testing.dialogs import Desk, RecordedInteraction, button, callback, command, message, modal, select
 from tests.dialogs.conftest import Counter, Kind, Kinds, Oops, in_time, records, settled, soon, telling, until, variant
-from tests.dialogs.hostile import LONE, LONG, NUL, STEP, dump, lives_on
+from tests.dialogs.hostile import LONE, LONG, NUL, STEP, at_last, dump, lives_on
 from tests.documents.conftest import HastyClock
 
 INNER = [
@@ -173,7 +173,7 @@ async def test_who_clicks_while_a_start_hangs_is_told_to_try_again(
     starting = asyncio.ensure_future(desk.start(slow, id="one"))
     await until(lambda: slow.gate.inside)
     came = button("one", slow.more, platform=desk.screen)
-    clicked = await in_time(store, clock, asyncio.ensure_future(desk.dialogs.dispatch(came)), STEP)
+    clicked = await at_last(desk, clock, desk.dialogs.dispatch(came))
     assert clicked.result in {"busy", "missing"}
     assert came.notices
     started = await in_time(store, clock, starting, STEP)

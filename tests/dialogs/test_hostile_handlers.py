@@ -40,7 +40,7 @@ from tests.dialogs.conftest import (
     telling,
     variant,
 )
-from tests.dialogs.hostile import LONE, LONG, STEP, UNSTORABLE, Handler, dump, lives_on, with_handler
+from tests.dialogs.hostile import LONE, LONG, STEP, UNSTORABLE, Handler, at_last, dump, lives_on, with_handler
 from tests.documents.conftest import HastyClock
 
 HANDLER_S = limits.DIALOG_HANDLER.total_seconds()
@@ -185,7 +185,7 @@ async def test_what_hangs_before_and_in_a_handler_fails_and_frees_the_dialog(
     before = await dump(desk, handle.id)
     began = clock.monotonic()
     came = button(handle.id, platform=desk.screen)
-    clicked = await in_time(desk.store, clock, asyncio.ensure_future(desk.dispatch(came)), STEP)
+    clicked = await at_last(desk, clock, desk.dispatch(came))
     assert clock.monotonic() - began < HANDLER_S + 10
     if clicked.result == "kept":  # it answered when it was told to stop
         assert how is stubborn
@@ -217,7 +217,7 @@ async def test_what_hangs_in_a_start_fails_and_leaves_nothing(
     await desk.restart()
     remove = desk.dialogs.use(hanging, at=Phase.START) if where == "middleware" else lambda: True
     began = clock.monotonic()
-    handle = await in_time(desk.store, clock, asyncio.ensure_future(desk.start(kind, id="one")), STEP)
+    handle = await at_last(desk, clock, desk.start(kind, id="one"))
     assert handle.outcome in {"failed", "denied"}
     assert desk.last.notices
     assert clock.monotonic() - began < HANDLER_S + 10
@@ -242,7 +242,7 @@ async def test_an_end_hook_that_hangs_does_not_keep_a_dialog_from_ending(
             clock.advance(MINUTES * 10)
             ending = asyncio.ensure_future(desk.dialogs.expire())
     await in_time(desk.store, clock, ending, STEP)
-    ended = await soon(handle.wait())
+    ended = await at_last(desk, clock, handle.wait())  # perhaps it is being ended in the background
     assert ended.code == {"click": "self_ended", "from outside": "cancelled"}.get(how, "expired")
 
 
@@ -387,7 +387,7 @@ async def test_a_handler_that_clicks_its_own_dialog_does_not_stand_still_for_eve
 
     handle = await with_handler(desk, kinds, counter, on_button)
     came = button(handle.id, platform=desk.screen)
-    clicked = await in_time(desk.store, clock, asyncio.ensure_future(desk.dispatch(came)), STEP)
+    clicked = await at_last(desk, clock, desk.dispatch(came))
     assert all(one.result == "busy" for one in inner)
     assert clicked.result in {"kept", "failed"}
     assert came.is_answered
@@ -449,7 +449,7 @@ async def test_whatever_is_told_and_hangs_keeps_nobody_without_an_answer(
     for handlers in (desk.dialogs.errors.start, desk.dialogs.errors.update, desk.dialogs.errors.end):
         handlers.set_fallback(hanging)
     began = clock.monotonic()
-    handle = await in_time(desk.store, clock, asyncio.create_task(desk.start(failing, id="one")), STEP)
+    handle = await at_last(desk, clock, desk.start(failing, id="one"))
     assert handle.outcome == ("failed" if where == "start" else "started")
     if where == "start":
         assert desk.last.notices
@@ -457,7 +457,7 @@ async def test_whatever_is_told_and_hangs_keeps_nobody_without_an_answer(
         came = button(
             "unknown" if where == "missing" else "one", "breaks" if where == "update" else "done", platform=desk.screen
         )
-        clicked = await in_time(desk.store, clock, asyncio.create_task(desk.dispatch(came)), STEP)
+        clicked = await at_last(desk, clock, desk.dispatch(came))
         assert clicked.result == {"update": "failed", "end": "ended"}.get(where, "missing")
         assert came.is_answered
     assert clock.monotonic() - began < 2 * HANDLER_S + 10
@@ -540,7 +540,7 @@ async def test_a_store_that_is_away_is_answered(desk: Desk, counter: Kind, elsew
     other = await elsewhere()
     other.wire.cut()
     came = button(handle.id, counter.more, platform=other.screen)
-    clicked = await in_time(desk.store, clock, asyncio.ensure_future(other.dispatch(came)), STEP)
+    clicked = await at_last(desk, clock, other.dispatch(came))
     assert clicked.result == "unavailable"
     assert came.notices
     other.wire.resume()

@@ -36,7 +36,7 @@ async def test_who_clicks_too_late_is_told_why(desk: Desk, counter: Kind) -> Non
 
     async def click() -> tuple[str, Cause | None, bool, bool]:
         dispatched = await desk.dispatch(button("one", counter.more))
-        return dispatched.result, dispatched.cause, dispatched.is_handled, desk.last.is_answered
+        return dispatched.result, dispatched.cause, dispatched.is_handled, bool(desk.last.notices)
 
     assert await click() == ("missing", Cause.UNKNOWN, True, True)
     handle = await desk.start(counter, id="one")
@@ -60,7 +60,7 @@ async def test_a_click_after_the_deadline_is_told_of_it(
         clock.advance(MINUTES)
     dispatched = await desk.dispatch(button(handle.id, counter.more))
     assert (dispatched.result, dispatched.cause) == ("missing", Cause.EXPIRED)
-    assert desk.last.is_answered
+    assert desk.last.notices
     assert counter.diary == ["start", "end expired"]
     assert (await handle.wait()).code == "expired"
 
@@ -80,7 +80,7 @@ async def test_what_this_process_cannot_read_is_missing_and_untouched(
         other = await elsewhere(make)
         dispatched = await other.dispatch(button(handle.id, counter.more))
         assert (dispatched.result, dispatched.cause) == ("missing", cause)
-        assert other.last.is_answered
+        assert other.last.notices
     assert await handle.info() == before
     assert (await desk.click("More")).result == "kept"
 
@@ -112,7 +112,7 @@ async def test_a_message_of_a_missing_dialog_can_be_clicked_no_more(desk: Desk, 
     await handle.end()
     desk.screen.views[place] = shown = View("0", desk.last.replies[0].rows)
     await desk.dispatch(button(handle.id, counter.more, place=place))
-    assert desk.last.is_answered
+    assert desk.last.notices
     assert all(one.disabled for row in desk.screen.views[place].rows for one in row)
     assert shown.rows
 
@@ -168,7 +168,7 @@ async def test_only_its_owner_may_use_a_dialog(desk: Desk, counter: Kind, strang
     before = await handle.info()
     dispatched = await desk.dispatch(button(handle.id, counter.more, user=stranger))
     assert (dispatched.result, dispatched.is_handled) == ("denied", True)
-    assert desk.last.is_answered
+    assert desk.last.notices
     assert await handle.info() == before
     assert counter.diary == ["start"]
     assert await heard(told, "started", "denied")

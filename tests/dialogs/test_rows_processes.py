@@ -13,7 +13,20 @@ from sojourn.engines.memory import MemoryEngine
 from sojourn.kernel import Store
 from sojourn.testing import FaultyEngine
 from sojourn.testing.dialogs import Desk, button, command
-from tests.dialogs.conftest import BRIEF_S, MINUTES, Count, Counter, Kind, Kinds, Make, Oops, Start, soon, variant
+from tests.dialogs.conftest import (
+    BRIEF_S,
+    MINUTES,
+    Count,
+    Counter,
+    Kind,
+    Kinds,
+    Make,
+    Oops,
+    Start,
+    in_time,
+    soon,
+    variant,
+)
 from tests.documents.conftest import HastyClock, settled, until
 
 MINUTE = timedelta(minutes=1)
@@ -195,6 +208,35 @@ async def test_who_was_paused_past_its_lease_writes_nothing(
     assert await clicks(desk, counter, handle.id) == 11
 
 
+@pytest.mark.row("I-C59")
+async def test_a_late_commit_is_refused_while_another_process_holds_the_dialog(
+    desk: Desk, counter: Kind, elsewhere: Start, clock: HastyClock
+) -> None:
+    """Proves that the lease alone refuses it: the dialog is as the late process has read it."""
+    other = await elsewhere()
+    handle = await desk.start(counter)
+    slow = asyncio.create_task(other.dispatch(button(handle.id, counter.more, 10)))
+    other.wire.break_after(1, arrives=False)
+    await soon(other.wire.broken.wait())
+    clock.advance(limits.DIALOG_LEASE)
+    counter.gate.close()
+    holding = asyncio.create_task(desk.dispatch(button(handle.id, counter.more)))
+    await until(lambda: counter.gate.inside)
+    before = await handle.info()
+    other.wire.resume()
+    clock.advance(limits.REPEAT_BACKOFF_MAX)
+    await settled(other.store)
+    after = await handle.info()
+    assert before is not None
+    assert after is not None
+    assert after.revision == before.revision
+    counter.gate.open()
+    assert (await soon(holding)).result == "kept"
+    with clock.hasty(BRIEF_S):
+        late = await in_time(desk.store, clock, slow, timedelta(milliseconds=100))
+    assert await clicks(desk, counter, handle.id) == (11 if late.result == "kept" else 1)
+
+
 class Total(msgspec.Struct):
     """What a later version keeps in place of a `Count`."""
 
@@ -242,7 +284,7 @@ async def test_a_dialog_of_an_older_version_is_migrated(desk: Desk, counter: Kin
     assert info.version == 2
     older = await desk.dispatch(button(handle.id, counter.more))
     assert (older.result, older.cause) == ("missing", Cause.VERSION)
-    assert desk.last.is_answered
+    assert desk.last.notices
     assert await handle.info() == info
 
 
@@ -260,7 +302,7 @@ async def test_what_cannot_be_migrated_is_missing_and_breaks_nothing(
     other = await elsewhere(later(counter, migrate))
     dispatched = await other.dispatch(button(handle.id, counter.more))
     assert (dispatched.result, dispatched.cause) == ("missing", Cause.VERSION)
-    assert other.last.is_answered
+    assert other.last.notices
     assert await handle.info() == before
     clock.advance(MINUTES)
     for _ in range(3):

@@ -55,7 +55,7 @@ async def test_a_start_that_is_denied_leaves_nothing(desk: Desk, counter: Kind, 
     assert await desk.dialogs.get("closed") is None
     assert counter.diary == []
     assert await heard(told, "denied")
-    assert desk.last.is_answered
+    assert desk.last.notices
     with pytest.raises(DialogGoneError):
         await handle.wait()
 
@@ -77,7 +77,7 @@ async def test_a_start_that_raises_leaves_nothing(desk: Desk, counter: Kind, kin
     assert await records(store, "failing") == []
     assert counter.diary == ["start"]
     assert await heard(told, "start_failed")
-    assert desk.last.is_answered
+    assert desk.last.notices
     assert (await desk.write("hello")).result == "foreign"
     assert (await desk.dispatch(button("failing", counter.more))).cause is Cause.UNKNOWN
 
@@ -223,7 +223,7 @@ async def test_a_click_during_a_long_start_is_told_to_come_again(
         await settled(desk.store)
         clock.advance(wait / 2)
     assert (await soon(clicking)).result == "busy"
-    assert process.last.is_answered
+    assert process.last.notices
     counter.gate.open()
     assert (await soon(starting)).outcome == "started"
     assert counter.diary == ["start"]

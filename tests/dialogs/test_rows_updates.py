@@ -106,7 +106,7 @@ async def test_a_handler_that_raises_has_changed_nothing(desk: Desk, counter: Ki
     failed = await desk.dispatch(button(handle.id))
     assert (failed.result, type(failed.error)) == ("failed", Oops)
     assert [type(error) for error in consumed] == [Oops]
-    assert desk.last.is_answered
+    assert desk.last.notices
     assert (desk.last.replies, desk.last.edits) == ([], [])
     assert "said by who failed" not in desk.last.notices
     after = await handle.info()
@@ -138,7 +138,7 @@ async def test_a_kind_that_is_not_handled_is_answered_all_the_same(desk: Desk, c
     dispatched = await desk.dispatch(select(handle.id, "nothing", ["a"]))
     assert (dispatched.result, type(dispatched.error)) == ("failed", NotImplementedError)
     assert len(consumed) == 1
-    assert desk.last.is_answered
+    assert desk.last.notices
     assert (await desk.dispatch(select(handle.id, counter.chosen, ["a"]))).result == "kept"
 
 
@@ -220,6 +220,25 @@ async def test_a_dialog_may_handle_side_by_side_and_loses_nothing(
     assert (await handle.wait()).result == 4
 
 
+@pytest.mark.row("I-C37", "I-C38")
+async def test_side_by_side_a_delivery_counts_once_too(
+    desk: Desk, counter: Kind, kinds: Kinds, clock: HastyClock
+) -> None:
+    kinds["broad"] = kind = variant(counter, concurrency="parallel")
+    await desk.restart()
+    handle = await desk.start(kind)
+    click = button(handle.id, counter.more)
+    counter.gate.close()
+    both = [asyncio.create_task(desk.dispatch(one)) for one in (click, click.again())]
+    await until(lambda: counter.gate.inside == 2)
+    counter.gate.open()
+    with clock.hasty(BRIEF_S):
+        dispatched = await soon(asyncio.gather(*both))
+    assert sorted(one.result for one in dispatched) == ["duplicate", "kept"]
+    assert (await desk.dispatch(button(handle.id, counter.done))).result == "ended"
+    assert (await handle.wait()).result == 1
+
+
 @pytest.mark.row("I-C38")
 async def test_a_delivery_that_comes_again_is_answered_and_not_handled(
     desk: Desk, counter: Kind, elsewhere: Start
@@ -286,7 +305,7 @@ async def test_a_dialog_says_what_becomes_of_a_click_on_an_older_view(
     new = desk.view
     dispatched = await desk.dispatch(button("", token=old))
     assert (dispatched.result, dispatched.is_handled) == (result, True)
-    assert desk.last.is_answered
+    assert bool(desk.last.notices) is (stale != "accept")
     assert counter.diary.count("more") == clicks
     if stale == "render":
         assert desk.last.edits == [new]

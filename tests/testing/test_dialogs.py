@@ -279,7 +279,7 @@ async def test_a_click_finds_its_button_by_label_or_by_method_and_arguments(desk
     assert await notes(desk, handle.id) == "number 2 number 1 number 1"
 
 
-@pytest.mark.parametrize("what", ["Maybe", "Later", Approve.later], ids=str)
+@pytest.mark.parametrize("what", ["Maybe", "Later", Approve.later], ids=["missing", "disabled", "method"])
 async def test_what_is_not_shown_or_disabled_cannot_be_clicked(desk: Desk, what: Any) -> None:
     await desk.start(Approve, data=Order("17"))
     with pytest.raises(InvalidError, match="button"):
@@ -293,6 +293,8 @@ async def test_what_is_chosen_is_named_by_label_or_value(desk: Desk) -> None:
     assert (await desk.select("Too late", "dear")).result == "kept"
     with pytest.raises(InvalidError, match="select"):
         await desk.select("Too far")
+    with pytest.raises(InvalidError, match="select"):
+        await desk.select()
     assert await notes(desk, handle.id) == "late dear"
 
 

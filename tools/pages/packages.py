@@ -21,6 +21,7 @@ MODULES = (  # offered as they are, by no package
     "adapters.langgraph",
     "adapters.web_forms",
     "telemetry",
+    "testing.dialogs",
 )
 
 TOP = """\

@@ -16,6 +16,7 @@ from sojourn.dialogs.closing import Closer
 from sojourn.dialogs.house import House
 from sojourn.dialogs.layout import Address
 from sojourn.dialogs.seats import BusyError, ShutError
+from sojourn.dialogs.stored import Row
 from sojourn.errors import ClosedError, CommitUnknownError, ConflictError, SojournError, UnavailableError
 from sojourn.kernel import Cursor, Now, RankSpan, Record
 
@@ -60,14 +61,15 @@ class Caretaker:
                     return ended
         return ended
 
-    async def settle(self, address: Address) -> float:
-        """End a dialog whose time is over; return the seconds after which there is reason to look again.
+    async def settle(self, address: Address, row: Row) -> float:
+        """End a dialog whose time is over, if its type is known here; return the seconds until it is worth a look.
 
         Raises:
             UnavailableError: the store could not be reached.
         """
-        with suppress(BusyError, ConflictError, ShutError):  # it is being handled, has more time, or is over
-            await self._closer.expire(address)
+        if self._is_known(row):
+            with suppress(BusyError, ConflictError, ShutError):  # it is being handled, has more time, or is over
+                await self._closer.expire(address)
         return limits.DUE_POLL.total_seconds()
 
     async def _run(self) -> None:
@@ -92,13 +94,16 @@ class Caretaker:
             await self._expire(record)
         return 0 if self._after is not None else limits.DUE_POLL.total_seconds()
 
+    def _is_known(self, row: Row) -> bool:
+        """Say whether this process knows the type, and its version; if not, another one ends the dialog."""
+        registered = self._house.registry.named(row.type)
+        return registered is not None and registered.version >= row.version
+
     async def _expire(self, record: Record) -> int:
-        house = self._house
         try:
             row = stored.decode(record)
-            registered = house.registry.named(row.type)
-            if registered is None or registered.version < row.version:
-                return 0  # a process that knows it, or its version, ends it
+            if not self._is_known(row):
+                return 0
             await self._closer.expire(Address(record.key.item, record.key.partition))
         except (BusyError, ConflictError, ShutError):
             return 0

@@ -188,7 +188,7 @@ class Closer:
         if ending is not None and ending.following and revision is not None:
             await house.performer.perform(ending.following, revision, None)
         if closed.error is not None and closed.ctx is not None:
-            await house.errors.end.tell(closed.error, closed.ctx)
+            await house.report(house.errors.end, closed.error, closed.ctx)
         if ending is None and closed.ended is not None:
             return  # it had ended before
         if ending is not None and ending.row.focus:

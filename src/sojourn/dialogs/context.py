@@ -69,8 +69,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     now: int
     remaining: timedelta | None
     words: Words
-    known_at: str | None
-    """Whose messages these are, where the interaction has a person."""
 
 
 class Context:
@@ -281,7 +279,7 @@ class Context:
             DialogStateError: nobody interacts.
         """
         self._check_going_on()
-        if self._setting.known_at is None:
+        if self.interaction is None:
             raise DialogStateError(self.dialog_id, "alone", "nobody interacts whose messages it could take")
         self._focus = True
 
@@ -322,8 +320,8 @@ class Context:
 
     @property
     def known_at(self) -> str | None:
-        """Who interacts in which chat, as the focus of dialogs is kept by."""
-        return self._setting.known_at
+        """Who interacts in which chat, as the focus of dialogs is kept by; None where nobody does."""
+        return None if self.interaction is None else self.interaction.known_at
 
     @property
     def spilled(self) -> dict[str, tuple[str, ...]]:

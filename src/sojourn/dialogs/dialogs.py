@@ -110,13 +110,13 @@ class Dialogs:
         self.words = words
         self.errors = Errors()
         self.events = Bus(store.clock)
-        registry = Registry()
+        registry, watchdog = Registry(), Watchdog(store)
         self._house = House(
             store=store,
             seats=Seats(store, Leases(store)),
             keyring=Keyring(store, keys),
-            performer=Performer(store, registry),
-            watchdog=Watchdog(store),
+            performer=Performer(store, registry, watchdog),
+            watchdog=watchdog,
             words=words,
             retain=retain,
             wait=wait.total_seconds(),
@@ -204,8 +204,8 @@ class Dialogs:
 
         It is told at least once, in any process that has it registered, after the commit that ended the dialog: with
         how it ended, its result typed where the dialog's type is registered there, and what was known of the dialog.
-        What it raises is logged, and it is told again later. Its name, `module:function` unless another is given, is
-        stored with the dialog.
+        What it raises is logged, and it is told again later, as it is when it takes longer than
+        `limits.DIALOG_COMPLETION`. Its name, `module:function` unless another is given, is stored with the dialog.
 
         Raises:
             InvalidError: the name is taken.

@@ -13,11 +13,12 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from sojourn import limits
 from sojourn.dialogs import layout, stored
 from sojourn.dialogs.ending import unfocus
 from sojourn.dialogs.events import DialogEvent, EventName
-from sojourn.dialogs.failures import as_error, contained, is_cancelled
-from sojourn.dialogs.house import House, known_at
+from sojourn.dialogs.failures import as_error, is_cancelled
+from sojourn.dialogs.house import House
 from sojourn.dialogs.model import Cause, DialogInfo, Dispatched, Edit, EndCode, Kind, View
 from sojourn.dialogs.platform import Interaction
 from sojourn.dialogs.seats import BusyError, RepeatedError, ShutError
@@ -90,7 +91,7 @@ class Dispatcher:
             return None if token is None else _Found(token.dialog_id, token)
         if interaction.kind is not Kind.MESSAGE:
             return None
-        (record,) = (await house.store.read(Reads((layout.focus(known_at(interaction)),)))).records.keys
+        (record,) = (await house.store.read(Reads((layout.focus(interaction.known_at),)))).records.keys
         return None if record is None else _Found(record.value.decode(), None)
 
     async def _dispatched(self, found: _Found, interaction: Interaction, meta: dict[str, Any]) -> Dispatched:
@@ -123,7 +124,7 @@ class Dispatcher:
         if step.ended is not None and step.row is not None and step.row.focus:
             house.store.spawn(unfocus(house.store, dialog_id, step.row.focus), finish=True)
         if step.failed_at is not None and step.error is not None and step.ctx is not None:
-            await step.failed_at.tell(step.error, step.ctx)
+            await house.report(step.failed_at, step.error, step.ctx)
         await self._tell_person(step, interaction, dialog_id)
         kind = "" if step.row is None else step.row.type
         events = [
@@ -138,6 +139,7 @@ class Dispatcher:
                 meta=meta,
             )
             for name in step.events
+            if house.bus.wants(name)
         ]
         house.tell(*events)
         return Dispatched(step.result, dialog_id, step.cause, step.error, step.ended)
@@ -175,11 +177,12 @@ class Dispatcher:
 
     async def _missing(self, cause: Cause, interaction: Interaction, info: DialogInfo | None) -> None:
         async def handled() -> None:
-            told = self.missing(cause, interaction, info)
-            if inspect.isawaitable(told):
-                await told
+            async with self._house.limited(limits.DIALOG_HANDLER):
+                told = self.missing(cause, interaction, info)
+                if inspect.isawaitable(told):
+                    await told
 
-        await contained(handled(), "answering for a dialog that is not there")
+        await self._house.contained(handled(), "answering for a dialog that is not there")
         await self._answered(interaction)
 
     async def _say_missing(self, cause: Cause, interaction: Interaction, info: DialogInfo | None) -> None:
@@ -197,15 +200,15 @@ class Dispatcher:
             shown = View() if info is None or info.view is None else info.view.without_components()
             closing = Edit(interaction.place, shown, closed=True)
             key = f"closed:{interaction.delivery_id or ''}"
-            await contained(
+            await self._house.contained(
                 interaction.platform.perform(closing, key, interaction), "closing what a dialog has left behind"
             )
 
     async def _say(self, interaction: Interaction, text: str) -> None:
-        await contained(interaction.responder.notify(text), "telling somebody what became of a click")
+        await self._house.contained(interaction.responder.notify(text), "telling somebody what became of a click")
 
     async def _answered(self, interaction: Interaction) -> None:
-        await contained(interaction.responder.ack(), "answering an interaction")
+        await self._house.contained(interaction.responder.ack(), "answering an interaction")
 
     def _event(self, name: EventName, dialog_id: str, interaction: Interaction, meta: dict[str, Any]) -> DialogEvent:
         return DialogEvent(name=name, dialog_id=dialog_id, type="", interaction=interaction, meta=meta)
@@ -226,4 +229,4 @@ class Early:
             self._house.watchdog.clear(self._alarm)
 
     def _ring(self) -> None:
-        self._house.store.spawn(contained(self._interaction.responder.defer(), "telling somebody to wait"))
+        self._house.store.spawn(self._house.contained(self._interaction.responder.defer(), "telling somebody to wait"))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -14,9 +13,9 @@ import msgspec
 from sojourn import limits
 from sojourn.dialogs.context import Context, Setting
 from sojourn.dialogs.events import Bus, DialogEvent
-from sojourn.dialogs.failures import Errors
+from sojourn.dialogs.failures import ErrorHandlers, Errors, contained
 from sojourn.dialogs.keyring import Keyring
-from sojourn.dialogs.layout import Address, person
+from sojourn.dialogs.layout import Address
 from sojourn.dialogs.middleware import MiddlewareList, Phase
 from sojourn.dialogs.model import Words
 from sojourn.dialogs.performing import Performer
@@ -29,7 +28,7 @@ from sojourn.dialogs.tokens import Budget, Token, TokenCodec, Tokens
 from sojourn.dialogs.watchdog import Watchdog
 from sojourn.kernel import Attempt, Store
 
-__all__ = ["House", "Moment", "known_at", "present", "within"]
+__all__ = ["House", "Moment", "present", "within"]
 
 T = TypeVar("T")
 
@@ -132,30 +131,24 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
                 now=moment.now,
                 remaining=moment.remaining,
                 words=self.words,
-                known_at=None if interaction is None else known_at(interaction),
             )
         )
 
-    @asynccontextmanager
-    async def limited(self, limit: timedelta) -> AsyncGenerator[None, None]:
-        """Cut off what takes longer, by the store's clock.
+    def limited(self, limit: timedelta) -> AbstractAsyncContextManager[None]:
+        """Cut off what takes longer, by the store's clock, with a `TimeoutError`."""
+        return self.watchdog.limited(limit)
 
-        Raises:
-            TimeoutError: it took longer.
-        """
-        loop = asyncio.get_running_loop()
-        timeout = asyncio.timeout(None)
-        try:
-            async with timeout:
-                alarm = self.watchdog.set(limit.total_seconds(), lambda: timeout.reschedule(loop.time()))
-                try:
-                    yield
-                finally:
-                    self.watchdog.clear(alarm)
-        except TimeoutError as error:
-            if not timeout.expired():
-                raise
-            raise TimeoutError(f"it took longer than {limit}; longer work belongs elsewhere") from error
+    async def report(self, handlers: ErrorHandlers, error: Exception, ctx: Context) -> None:
+        """Tell who handles such errors, who has as long as a handler has; what fails there is logged."""
+        await self.contained(handlers.tell(error, ctx), f"handling an error of dialog {ctx.dialog_id}")
+
+    async def contained(self, work: Awaitable[object], what: str) -> None:
+        """Wait for what answers a person; that it fails there, or hangs, is logged and goes no further."""
+        await contained(self._in_time(work), what)
+
+    async def _in_time(self, work: Awaitable[object]) -> None:
+        async with self.limited(limits.DIALOG_HANDLER):
+            await work
 
     def tell(self, *events: DialogEvent) -> None:
         """Have the subscribers told, in this order, without waiting for them."""
@@ -165,8 +158,3 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     async def _tell(self, events: tuple[DialogEvent, ...]) -> None:
         for event in events:
             await self.bus.emit(event)
-
-
-def known_at(interaction: Interaction) -> str:
-    """Return who interacts in which chat, as the focus of dialogs is kept by."""
-    return person(interaction.platform.name, interaction.place, interaction.user)

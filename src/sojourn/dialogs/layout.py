@@ -22,8 +22,6 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-import msgspec
-
 from sojourn import limits
 from sojourn.dialogs.model import Place, User
 from sojourn.kernel import Key
@@ -36,21 +34,16 @@ KEYRING: Final = Key("dialog.key", "keys", "0")
 _UNDER: Final = "\x01"
 
 
-class Address(msgspec.Struct, frozen=True):
-    """Where all that one dialog owns is kept."""
+class Address:
+    """Where all that one dialog owns is kept: `dialog` is itself, or how it ended, `lease` who handles it now."""
 
-    dialog_id: str
-    partition: str
+    __slots__ = ("dialog", "dialog_id", "lease", "partition")
 
-    @property
-    def dialog(self) -> Key:
-        """The dialog itself, or how it ended."""
-        return Key(DIALOGS, self.partition, self.dialog_id)
-
-    @property
-    def lease(self) -> Key:
-        """Who handles an interaction of it now."""
-        return Key("dialog.lease", self.partition, self.dialog_id)
+    def __init__(self, dialog_id: str, partition: str) -> None:
+        self.dialog_id = dialog_id
+        self.partition = partition
+        self.dialog = Key(DIALOGS, partition, dialog_id)
+        self.lease = Key("dialog.lease", partition, dialog_id)
 
     def delivery(self, delivery_id: str) -> Key:
         """That this delivery was handled. An id that is no short, plain text is kept as its hash."""

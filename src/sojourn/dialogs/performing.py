@@ -12,12 +12,14 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from sojourn import limits
 from sojourn.dialogs import layout, stored
 from sojourn.dialogs.layout import Address
 from sojourn.dialogs.model import DialogInfo, Effect, Ended, effect_of, effect_text
 from sojourn.dialogs.platform import Interaction, Platform
 from sojourn.dialogs.registry import Registry
 from sojourn.dialogs.stored import Row
+from sojourn.dialogs.watchdog import Watchdog
 from sojourn.errors import InvalidError, SojournError, UnsupportedError
 from sojourn.kernel import Effect as Stored
 from sojourn.kernel import Key, Outbox, Put, Record, Store, effect
@@ -53,9 +55,10 @@ class Following(msgspec.Struct, frozen=True):
 class Performer:
     """Performs effects and completions of one store in this process."""
 
-    def __init__(self, store: Store, registry: Registry) -> None:
+    def __init__(self, store: Store, registry: Registry, watchdog: Watchdog) -> None:
         self._store = store
         self._registry = registry
+        self._watchdog = watchdog
         self._platforms: dict[str, Platform] = {}
         self._completions: dict[str, Completion] = {}
         self._outboxes: dict[str, Outbox] = {}
@@ -141,7 +144,8 @@ class Performer:
             wanted = effect_of(one.payload)
             try:
                 interaction = self._live.get(one.idempotency_key)
-                await self._platforms[name].perform(wanted, one.idempotency_key, interaction)
+                async with self._watchdog.limited(limits.DIALOG_HANDLER):
+                    await self._platforms[name].perform(wanted, one.idempotency_key, interaction)
             except UnsupportedError as error:
                 _log.warning("%s was dropped: %s", type(wanted).__name__, error)
 
@@ -155,6 +159,7 @@ class Performer:
             info = stored.info_of(Record(key, b"", 0), end.row, end.row.closed.at)
             registered = self._registry.named(end.row.type)
             typed = msgspec.UNSET if registered is None else registered.result_of(end.row.closed.result)
-            await self._completions[name](stored.ended_of(end.dialog_id, end.row.closed, typed), info)
+            async with self._watchdog.limited(limits.DIALOG_COMPLETION):
+                await self._completions[name](stored.ended_of(end.dialog_id, end.row.closed, typed), info)
 
         return tell

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from sojourn.dialogs.layout import person
 from sojourn.dialogs.model import Effect, Kind, Place, User, View
 from sojourn.dialogs.tokens import Budget, TokenCodec
 
@@ -90,3 +91,8 @@ class Interaction(msgspec.Struct, kw_only=True):
     command: str = ""
     args: Mapping[str, Any] = {}
     raw: Any = None
+
+    @property
+    def known_at(self) -> str:
+        """Who interacts in which chat, as text that says neither: what they write there may be for one dialog."""
+        return person(self.platform.name, self.place, self.user)

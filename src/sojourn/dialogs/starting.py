@@ -20,7 +20,7 @@ from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.dispatching import Early
 from sojourn.dialogs.ending import HookFailedError, close
 from sojourn.dialogs.events import DialogEvent, EventName
-from sojourn.dialogs.failures import ErrorHandlers, as_error, contained, is_cancelled
+from sojourn.dialogs.failures import ErrorHandlers, as_error, is_cancelled
 from sojourn.dialogs.house import House, Moment, within
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import End, Ended, Place, State, checked_id, checked_ttl, mint
@@ -144,14 +144,14 @@ class Starter:
         if started.following and revision is not None:
             await house.performer.perform(started.following, revision, interaction)
         if started.failed_at is not None and started.error is not None and started.ctx is not None:
-            await started.failed_at.tell(started.error, started.ctx)
+            await house.report(started.failed_at, started.error, started.ctx)
         responder, words = interaction.responder, house.words
         answer = {
             "denied": lambda: responder.notify(words.denied),
             "failed": lambda: responder.notify(words.failed),
             "started": responder.ack,
         }[started.outcome]
-        await contained(answer(), f"answering who started dialog {dialog_id}")
+        await house.contained(answer(), f"answering who started dialog {dialog_id}")
         names = {
             "denied": (EventName.DENIED,),
             "failed": (EventName.START_FAILED,),

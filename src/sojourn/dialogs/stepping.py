@@ -26,7 +26,7 @@ from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.ending import Ending, HookFailedError, close
 from sojourn.dialogs.events import EventName
 from sojourn.dialogs.failures import ErrorHandlers, as_error, is_cancelled
-from sojourn.dialogs.house import House, Moment, known_at, present, within
+from sojourn.dialogs.house import House, Moment, present, within
 from sojourn.dialogs.layout import Address
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import KEEP, REFRESH, Cause, Edit, End, EndCode, Ended, Handled, Keep, State
@@ -37,7 +37,7 @@ from sojourn.dialogs.seats import BusyError, RepeatedError, Seat, ShutError
 from sojourn.dialogs.stored import Row
 from sojourn.dialogs.tokens import Token
 from sojourn.errors import CorruptError, InvalidError
-from sojourn.kernel import Attempt, Committed, Key, Now, Number, Put, Reads, Record, Transaction
+from sojourn.kernel import Attempt, Committed, Now, Number, Put, Reads, Record, Transaction
 from sojourn.kernel.transaction import instant
 
 __all__ = ["DroppedError", "EXPIRY", "Step", "Stepper", "focused", "lived_on"]
@@ -164,6 +164,7 @@ class _Work:
         self._interaction = interaction
         self._meta = meta
         self._hook_failed: Exception | None = None
+        self._delivery = None if interaction.delivery_id is None else address.delivery(interaction.delivery_id)
 
     async def run(self) -> Step:
         """Handle it, in as many attempts as that takes."""
@@ -184,7 +185,7 @@ class _Work:
         registered = self._house.registry.named(row.type)
         if registered is None:
             return self._unchanged(tx, "missing", cause=Cause.UNREGISTERED)
-        if self._token is None and known_at(self._interaction) not in row.focus:
+        if self._token is None and self._interaction.known_at not in row.focus:
             return self._unchanged(tx, "foreign")
         try:
             dialog = registered.revived(self._address.dialog_id, row)
@@ -207,16 +208,18 @@ class _Work:
     async def _found(self, tx: Attempt) -> Record:
         """Return the dialog; the commit will hold only if it, and the right to change it, are still the same."""
         seat, dialog = self._seat, self._address.dialog
-        delivery = None if self._interaction.delivery_id is None else self._delivery
+        delivery = self._delivery
         if seat is not None:
             tx.guard(seat.held)
             if tx.number == 1:
                 tx.assume({dialog: seat.dialog}, seat.now)
                 return seat.dialog
-            await tx.fetch((dialog, self._address.lease))
+            await tx.fetch((dialog, self._address.lease, *(() if delivery is None else (delivery,))))
             lease = await tx.get(self._address.lease)
             if lease is None or lease.revision != seat.token:
                 raise _LostError
+            if delivery is not None and await tx.get(delivery) is not None:
+                raise RepeatedError  # beside us, where a dialog handles what comes at once
         elif delivery is not None:
             await tx.fetch((dialog, delivery))
             if await tx.get(delivery) is not None:
@@ -225,10 +228,6 @@ class _Work:
         if record is None or record.rank is None:
             raise ShutError(record, await tx.now())
         return record
-
-    @property
-    def _delivery(self) -> Key:
-        return self._address.delivery(self._interaction.delivery_id or "")
 
     def _whole(self, row: Row) -> Token | None:
         """Return the token with its arguments; None where it is of an older view, or they were forgotten."""
@@ -343,7 +342,7 @@ class _Work:
                     events=(EventName.UPDATE_FAILED,),
                 )
             ) from failed
-        if self._interaction.delivery_id is not None:
+        if self._delivery is not None:
             ctx.tx.put(self._delivery, b"", ttl=limits.DIALOG_DELIVERY_KEEP)
         self._leave(ctx.tx, goes_on=step.result != "ended")
         return step

@@ -26,7 +26,7 @@ _LATE: Final = object()
 class Waiter:
     """Waits for the ends of dialogs of one store. `settle` ends one whose time is over, and says when to look again."""
 
-    def __init__(self, house: House, settle: Callable[[Address], Awaitable[float]]) -> None:
+    def __init__(self, house: House, settle: Callable[[Address, Row], Awaitable[float]]) -> None:
         self._house = house
         self._settle = settle
         self._waiting = set[asyncio.Task[Ended[Any]]]()
@@ -78,7 +78,7 @@ class Waiter:
                         assert record is not None
                         left = ((record.rank or 0) - snapshot.now) / 1_000
                         if left <= 0:
-                            left = await self._settle(address)
+                            left = await self._settle(address, row)
                         if record.rank == limits.RANK_MAX:
                             await anext(changes)
                         else:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from itertools import count
+from types import TracebackType
 
 from sojourn.kernel import Store
 
@@ -40,6 +43,10 @@ class Watchdog:
         """Call nothing for this alarm. Clearing one that has rung is harmless."""
         self._alarms.pop(number, None)
 
+    def limited(self, limit: timedelta) -> AbstractAsyncContextManager[None]:
+        """Cut off what takes longer, by the store's clock, with a `TimeoutError`."""
+        return _Limited(self, limit)
+
     async def _run(self, at: float) -> None:
         clock = self._store.clock
         while True:
@@ -53,3 +60,29 @@ class Watchdog:
                 self._task = None
                 return
             at = self._wakes_at = min(due for due, _ in self._alarms.values())
+
+
+class _Limited(AbstractAsyncContextManager[None]):
+    """A time limit by a watchdog. A class, and no generator: every click is under one."""
+
+    def __init__(self, watchdog: Watchdog, limit: timedelta) -> None:
+        self._watchdog = watchdog
+        self._limit = limit
+        self._timeout = asyncio.timeout(None)
+        self._alarm = -1
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._alarm = self._watchdog.set(self._limit.total_seconds(), self._ring)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._watchdog.clear(self._alarm)
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError as late:
+            raise TimeoutError(f"it took longer than {self._limit}; longer work belongs elsewhere") from late
+
+    def _ring(self) -> None:
+        self._timeout.reschedule(asyncio.get_running_loop().time())

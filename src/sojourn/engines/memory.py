@@ -214,18 +214,23 @@ class MemoryEngine:
         return changed, drawn, remaining
 
     def _store(self, key: Key, record: Record | None) -> None:
-        before = self._records.pop(key, None)
-        if before is not None:
-            if before.rank is not None:
-                del self._ranks[key.space, before.rank, key.partition, key.item]
-            if before.expires_at is not None:
-                self._expiries.remove((before.expires_at, key))
+        before = self._records.get(key)
+        old_rank, old_expiry = (None, None) if before is None else (before.rank, before.expires_at)
+        rank, expires_at = (None, None) if record is None else (record.rank, record.expires_at)
+        if old_rank != rank:
+            if old_rank is not None:
+                del self._ranks[key.space, old_rank, key.partition, key.item]
+            if rank is not None:
+                self._ranks[key.space, rank, key.partition, key.item] = key
+        if old_expiry != expires_at:
+            if old_expiry is not None:
+                self._expiries.remove((old_expiry, key))
+            if expires_at is not None:
+                self._expiries.add((expires_at, key))
         if record is not None:
             self._records[key] = record
-            if record.rank is not None:
-                self._ranks[key.space, record.rank, key.partition, key.item] = key
-            if record.expires_at is not None:
-                self._expiries.add((record.expires_at, key))
+        elif before is not None:
+            del self._records[key]
 
     def _named(self, position: int) -> Position:
         return f"{self._log_name}-{position}"

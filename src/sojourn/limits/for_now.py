@@ -270,6 +270,9 @@ DIALOG_HANDLER: Final = timedelta(seconds=10)
 """How long a handler may take, and the `end` hook after it. Then it has failed, and what it changed is undone; longer
 work belongs elsewhere."""
 
+DIALOG_COMPLETION: Final = timedelta(minutes=5)
+"""How long a completion may take. Then it is told again later; work without end belongs elsewhere."""
+
 DIALOG_LEASE: Final = timedelta(seconds=30)
 """How long the lease of one interaction lives. Longer than handler and hook may take, so that nothing has to renew
 it."""

@@ -14,7 +14,7 @@ from aiogram.types import User as Account
 from msgspec import UNSET, UnsetType
 
 from sojourn.adapters.aiogram.chats import Answer, Chats
-from sojourn.adapters.aiogram.rendering import BUDGET, Chosen, split
+from sojourn.adapters.aiogram.rendering import BUDGET, Chosen, is_shown, split
 from sojourn.dialogs import (
     NOBODY,
     Budget,
@@ -144,6 +144,9 @@ class Telegram(Platform):
         interaction = msgspec.structs.replace(
             self._interaction(query, kind), token=token, delivery_id=str(event_update.update_id)
         )
+        if not self.signs and not is_shown(query):
+            # It is an older button, or one that a client made up: no reason to close the message.
+            interaction.place = msgspec.structs.replace(interaction.place, message="")
         if chosen is None or await self._chooses(interaction, chosen):
             await self._dispatch(interaction)
         await _close(interaction)

@@ -26,7 +26,7 @@ from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMar
 from sojourn.dialogs import Budget, Button, Component, Select, View
 from sojourn.errors import UnsupportedError
 
-__all__ = ["BUDGET", "Chosen", "keyboard", "split"]
+__all__ = ["BUDGET", "Chosen", "is_shown", "keyboard", "split"]
 
 _DATA_BYTES: Final = 64
 """What Telegram gives a button."""
@@ -55,6 +55,11 @@ def split(query: CallbackQuery) -> tuple[str, Chosen | None]:
     """Return the token of what was clicked, and what was chosen by that; None where it was a plain button."""
     token, behind, written = (query.data or "").partition(_BEHIND)
     return token, Chosen(token, written, _label(query)) if behind else None
+
+
+def is_shown(query: CallbackQuery) -> bool:
+    """Say whether the message that was clicked is known to show what it is said to have carried."""
+    return _label(query) is not None
 
 
 class Chosen(NamedTuple):

@@ -99,7 +99,7 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 class WebForms:
-    """Serves the dialogs of one `Dialogs` as pages, and is the platform `web`.
+    """Serves the dialogs of one `Dialogs` as pages; `platform` is where they are started.
 
     It is an ASGI application, to be mounted at `path`, which is the path that browsers ask for. `user` says who asks;
     a visitor without an account is best named by something random in a session of theirs. `may_see` says who may see a
@@ -146,8 +146,8 @@ class WebForms:
     def interaction(self, user: User, dialog_id: str = "") -> Interaction:
         """Return what starts a dialog that this person finds on its page, where no request of theirs is at hand.
 
-        handle = await dialogs.start(Approve, web.interaction(boss), data=order)
-        await mail(boss, web.page(handle.id))
+        `await dialogs.start(Approve, web.interaction(boss), data=order)`; then `page` says what link to send. A notice
+        and a form of its start wait there too, if the dialog's id is given here as well.
         """
         return self.platform.begun(user, dialog_id)[0]
 
@@ -156,7 +156,7 @@ class WebForms:
         kind: type[Dialog[R]],
         request: Request,
         *,
-        data: Any = UNSET,  # noqa: ANN401  of the dialog's own type
+        data: object = UNSET,
         id: str | None = None,  # noqa: A002  as in `Dialogs.start`
         ttl: timedelta | UnsetType | None = UNSET,
         on_end: Completion | str | None = None,

@@ -69,9 +69,8 @@ class Pages:
             paragraphs.append(tag("p", self._ending(info), class_="over"))
         head = [tag("h1", heading, dir="auto")] if heading else []
         card = tag("article", *head, *paragraphs, *rows, class_="card")
-        return self._page(
-            heading or info.type, _told(sheet), card, self._foot(sheet, None if is_over else info.deadline)
-        )
+        foot = [] if is_over else [self._foot(sheet, info.deadline)]
+        return self._page(heading or info.type, _told(sheet), card, *foot)
 
     def form(self, sheet: Sheet, form: Form, written: Mapping[str, str]) -> str:
         """Return the page of a form, with what was written into it already."""
