@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -29,7 +29,14 @@ _AGAIN: Final = "a delivery that was handled before"
 _ENDING: Final = "ending it from outside"
 _WAITING: Final = "waiting for one that has ended"
 _LOOKING: Final = "looking at it"
-_AT_MOST: Final = {_STARTING: 2, _STEP: 2, _SAYING: 3, _AGAIN: 1, _ENDING: 2, _WAITING: 1, _LOOKING: 1}
+_AT_MOST: Final = {_STARTING: 2, _STEP: 2, _SAYING: 3, _AGAIN: 1, _ENDING: 2, _WAITING: 2, _LOOKING: 1}
+
+
+class _Call(NamedTuple):
+    """What went over the wire until somebody had an answer, and how many trips of it were one after another."""
+
+    in_turn: int
+    traffic: Traffic
 
 
 class _Votes(msgspec.Struct):
@@ -68,12 +75,13 @@ async def measure(pace: Pace) -> Row:
         figures=tuple(figures),
         remarks=(
             "What a step says is removed from the store once it is said; then the click is answered.",
+            "Counted are trips one after another: PostgreSQL's word to other processes travels beside the next commit.",
             "What is looked after in the background does not run meanwhile: time stands still.",
         ),
     )
 
 
-async def _counted(url: str, rounds: int) -> dict[str, list[Traffic]]:
+async def _counted(url: str, rounds: int) -> dict[str, list[_Call]]:
     # Time stands still, so that nothing falls due in the background.
     async with (
         Wire(url) as wire,
@@ -89,11 +97,11 @@ async def _counted(url: str, rounds: int) -> dict[str, list[Traffic]]:
         return calls.counted
 
 
-def _figures(name: str, counted: dict[str, list[Traffic]]) -> Iterator[Figure]:
+def _figures(name: str, counted: dict[str, list[_Call]]) -> Iterator[Figure]:
     for what, most in _AT_MOST.items():
-        yield count(f"{name}: {what}", tuple(one.trips for one in counted[what]), most=most)
+        yield count(f"{name}: {what}", tuple(one.in_turn for one in counted[what]), most=most)
     for what in _AT_MOST:
-        sent, received = (tuple(one[way] for one in counted[what]) for way in (1, 2))
+        sent, received = (tuple(one.traffic[way] for one in counted[what]) for way in (1, 2))
         yield Figure(what=f"{name}: {what}: sent", rounds=sent, unit="bytes", at_most=True)
         yield Figure(what=f"{name}: {what}: answered", rounds=received, unit="bytes", at_most=True)
 
@@ -102,7 +110,7 @@ class _Calls:
     """What people do, each time counted from the call to its return."""
 
     def __init__(self, dialogs: Dialogs, wire: Wire) -> None:
-        self.counted: defaultdict[str, list[Traffic]] = defaultdict(list)
+        self.counted: defaultdict[str, list[_Call]] = defaultdict(list)
         self._dialogs = dialogs
         self._wire = wire
         self._screen = people.Screen()
@@ -130,6 +138,6 @@ class _Calls:
     @asynccontextmanager
     async def _counting(self, what: str) -> AsyncGenerator[None]:
         await self._wire.quiet()
-        before = self._wire.traffic
+        in_turn, traffic = self._wire.in_turn, self._wire.traffic
         yield
-        self.counted[what].append(self._wire.traffic.since(before))
+        self.counted[what].append(_Call(self._wire.in_turn - in_turn, self._wire.traffic.since(traffic)))

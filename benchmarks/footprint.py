@@ -1,4 +1,4 @@
-"""What is left after thousands of sessions or documents have come and gone: records, and memory of the process."""
+"""What is left after thousands of sessions, documents or dialogs have come and gone: records, and memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
@@ -18,17 +19,22 @@ from benchmarks.figures import Figure, Pace, Row, count
 from benchmarks.player import PLAYER, Player, earn, player_named
 from benchmarks.rounds import for_each
 from sojourn import limits
+from sojourn.dialogs import Context, Dialog, Dialogs, End, button
 from sojourn.documents import Documents
+from sojourn.engines.memory import MemoryEngine
 from sojourn.engines.sqlite import SqliteEngine
 from sojourn.kernel import Store
 from sojourn.kernel.sweep import sweep_all
 from sojourn.sessions import Sessions
 from sojourn.testing import ManualClock
+from sojourn.testing import dialogs as people
+from sojourn.testing.dialogs import Screen
 
 __all__ = ["measure"]
 
 _TASKS = 64
 _TABLES = ("records", "receipts", "log")
+"""What the engines that are measured call them, each in its own way."""
 _MARGIN = 1.05
 _ROUNDS = 3
 _FIRST = -1
@@ -57,6 +63,7 @@ async def measure(pace: Pace) -> Row:
         name="footprint",
         title=f"{pace.sessions:,} sessions issued, resolved, their state changed, revoked and swept; "
         f"{pace.sessions:,} documents of 1 KB loaded, changed and unloaded, and as many more loaded and unloaded only; "
+        f"{pace.sessions:,} dialogs started, clicked on, and ended by a second click, and their ends forgotten; "
         "then again, twice",
         figures=tuple(figures),
         remarks=(
@@ -96,13 +103,16 @@ async def _measure_here(kind: str, number: int) -> list[_Left]:
     clock = ManualClock()
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "footprint.db"
-        async with Store(SqliteEngine(path, clock=clock), clock=clock) as store:
+        in_memory = _KINDS[kind].in_memory
+        engine = MemoryEngine(clock=clock) if in_memory else SqliteEngine(path, clock=clock)
+        rows = partial(_rows_in_memory, engine) if in_memory else partial(_rows_on_disk, path)
+        async with Store(engine, clock=clock) as store:
             come_and_go = _KINDS[kind].of(store)
             await come_and_go(_FIRST)  # makes what is made once: the keys of the tokens, the name of the documents
-            found = [await _left(store, clock, path)]
+            found = [await _left(store, clock, rows)]
             for _ in range(_ROUNDS):
                 await for_each(range(number), come_and_go, _TASKS)
-                found.append(await _left(store, clock, path))
+                found.append(await _left(store, clock, rows))
     return found
 
 
@@ -130,28 +140,75 @@ def _documents_of(store: Store) -> _ComeAndGo:
     return come_and_go
 
 
+class _Greeting(Dialog[int]):
+    data: int
+
+    async def start(self, ctx: Context) -> None:
+        """Ask."""
+        await ctx.reply("Good morning.", ctx.button("Good morning!", self.greet), ctx.button("Bye!", self.leave))
+
+    @button
+    async def greet(self, ctx: Context) -> None:
+        """Say so again."""
+        self.data += 1
+        await ctx.notify("Good morning!")
+
+    @button
+    async def leave(self, ctx: Context) -> End:
+        """End it."""
+        return ctx.end(self.data)
+
+
+def _dialogs_of(store: Store) -> _ComeAndGo:
+    dialogs = Dialogs(store)
+    dialogs.register("greeting")(_Greeting)
+
+    async def come_and_go(_: int) -> None:
+        screen = Screen()  # it remembers what it shows
+        handle = await dialogs.start(_Greeting, people.command(platform=screen))
+        await dialogs.dispatch(people.button(handle.id, _Greeting.greet, platform=screen))
+        await dialogs.dispatch(people.button(handle.id, _Greeting.leave, platform=screen))
+        assert (await handle.wait()).result == 1
+
+    return come_and_go
+
+
 class _Kind(NamedTuple):
     """What comes and goes in a store, and how many rows of each are to stay."""
 
     of: Callable[[Store], _ComeAndGo]
-    rows: int
+    rows: int = 0
+    in_memory: bool = False
 
 
-_KINDS: Final = {"sessions": _Kind(_sessions_of, 0), "documents": _Kind(_documents_of, 2)}
+_KINDS: Final = {
+    "sessions": _Kind(_sessions_of),
+    "documents": _Kind(_documents_of, rows=2),
+    "dialogs": _Kind(_dialogs_of),
+    "dialogs, in memory": _Kind(_dialogs_of, in_memory=True),
+}
 
 
-async def _left(store: Store, clock: ManualClock, path: Path) -> _Left:
+async def _left(store: Store, clock: ManualClock, rows: Callable[[], dict[str, int]]) -> _Left:
     """Let pass what is kept of an ended session, sweep, and count."""
     clock.advance(limits.SESSION_ABSOLUTE + 2 * limits.SESSION_TOMBSTONE)
     await sweep_all(store)
     clock.advance(2 * limits.CHANGE_LOG_KEEP)  # sweeping is announced in the log
     await sweep_all(store)
+    gc.collect()
+    return _Left(rows(), _resident_bytes(), len(gc.get_objects()))
+
+
+def _rows_on_disk(path: Path) -> dict[str, int]:
     # The engine's own driver: two builds of SQLite in one process would drop each other's locks.
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY)
     rows = {table: connection.execute(f"SELECT count(*) FROM {table}").get for table in _TABLES}  # noqa: S608  ours
     connection.close()
-    gc.collect()
-    return _Left(rows, _resident_bytes(), len(gc.get_objects()))
+    return rows
+
+
+def _rows_in_memory(engine: object) -> dict[str, int]:
+    return {table: len(vars(engine)[f"_{table}"]) for table in _TABLES}
 
 
 def _resident_bytes() -> int:

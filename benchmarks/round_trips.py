@@ -25,9 +25,6 @@ _WARMING: Final = 8
 """Rounds after which statements are prepared and scripts are known."""
 
 _COMMIT: Final = "a commit (guard, put of 1 KB with rank, log, receipt)"
-_LOAD: Final = "loading a document (take its lease and read it)"
-_UNLOAD: Final = "saving it and giving the lease back"
-_STEP: Final = "a dialog's step (the same two)"
 
 _PUT: Final = Put(Key("bench", "counted", "record"), VALUES[0], rank=1)
 _LEASE: Final = Key("bench", "counted", "lease")
@@ -53,7 +50,6 @@ async def measure(pace: Pace) -> Row:
         title="Round trips that a caller waits for, counted by a proxy between the engine and its server",
         figures=tuple(figures),
         remarks=(
-            "Dialogs are not there yet: counted are the commits that a step will be.",
             "What an engine says after its answer, a word to other processes for example, is nobody's wait.",
         ),
     )
@@ -62,8 +58,6 @@ async def measure(pace: Pace) -> Row:
 def _figures(name: str, counted: dict[str, list[Traffic]]) -> Iterator[Figure]:
     for what, traffic in counted.items():
         yield count(f"{name}: {what}", tuple(one.trips for one in traffic), most=1)
-    step = tuple(load.trips + unload.trips for load, unload in zip(counted[_LOAD], counted[_UNLOAD], strict=True))
-    yield count(f"{name}: {_STEP}", step, most=2)
     sent, received = (tuple(one[way] for one in counted[_COMMIT]) for way in (1, 2))
     yield Figure(what=f"{name}: sent for a commit", rounds=sent, unit="bytes", at_most=True)
     yield Figure(what=f"{name}: answered to a commit", rounds=received, unit="bytes", at_most=True)
@@ -97,13 +91,13 @@ class _Calls:
             async with self._counting(_COMMIT):
                 guarded = Transaction(ids.new(), (RevisionIs(_PUT.key, revision),), (_PUT,), _READS)
                 revision = (await commit(guarded)).revision or 0
-            async with self._counting(_LOAD):
+            async with self._counting("loading a document (take its lease and read it)"):
                 document = await self._documents.load(_PLAYER)
             await document.update(earn)
             async with self._counting("saving it under the lease"):
                 await document.save()
             await document.update(earn)
-            async with self._counting(_UNLOAD):
+            async with self._counting("saving it and giving the lease back"):
                 await document.unload()
             lease = await self._leases.acquire(_LEASE, holder="bench")
             async with self._counting("renewing the lease"):

@@ -38,6 +38,9 @@ class Wire:
     def __init__(self, url: str) -> None:
         self.held = 0.0
         self.traffic = Traffic()
+        self.in_turn = 0
+        """Trips of which each was begun when the one before had its answer: no caller can have waited for more."""
+        self._answered = 0.0
         self._parts = urlsplit(url)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -80,15 +83,19 @@ class Wire:
 
     async def _carry(self, from_engine: asyncio.StreamReader, to_engine: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection(self._parts.hostname, self._parts.port)
-        is_asked = False
+        is_asked, asked_at = False, 0.0
 
-        def asks(size: int) -> Traffic:
-            nonlocal is_asked
+        def asks(size: int, came_at: float) -> Traffic:
+            nonlocal is_asked, asked_at
             was_asked, is_asked = is_asked, True
+            asked_at = asked_at if was_asked else came_at
             return Traffic(trips=not was_asked, sent=size)
 
-        def answers(size: int) -> Traffic:
+        def answers(size: int, _: float) -> Traffic:
             nonlocal is_asked
+            if is_asked and asked_at >= self._answered:
+                self.in_turn += 1
+                self._answered = asyncio.get_running_loop().time()
             is_asked = False
             return Traffic(received=size)
 
@@ -106,11 +113,11 @@ class Wire:
             to_server.close()
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, note: Callable[[int], Traffic]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, note: Callable[[int, float], Traffic]
     ) -> None:
         while piece := await reader.read(_CHUNK):
-            self._last = asyncio.get_running_loop().time()
+            self._last = came_at = asyncio.get_running_loop().time()
             await asyncio.sleep(self.held)
-            noted = note(len(piece))
+            noted = note(len(piece), came_at)
             self.traffic = Traffic(*(so_far + more for so_far, more in zip(self.traffic, noted, strict=True)))
             writer.write(piece)

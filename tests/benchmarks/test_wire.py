@@ -71,3 +71,18 @@ async def test_what_begins_after_the_answer_is_not_counted_while_it_is_held(wire
     await wire.quiet()
     assert wire.traffic.trips == 2
     writer.close()
+
+
+async def test_of_trips_beside_one_another_only_one_was_waited_for(wire: Wire) -> None:
+    """Proves that what travels beside a question is no wait of its own, and that the next question is one."""
+    connections = [await connected(wire), await connected(wire)]
+    wire.held = HELD
+    for times in (1, 2):
+        for _, writer in connections:
+            writer.write(b"a\n")
+        for reader, _ in connections:
+            assert await reader.readline() == b"a\n"
+        assert wire.traffic.trips == 2 * times
+        assert wire.in_turn == times
+    for _, writer in connections:
+        writer.close()

@@ -1,5 +1,6 @@
 """The kit for tests of dialogs: what people do, the screen they look at, and the desk where they sit."""
 
+import asyncio
 import textwrap
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -19,6 +20,7 @@ from sojourn.dialogs import (
     Context,
     Dialog,
     Dialogs,
+    Dispatched,
     Edit,
     End,
     Field,
@@ -84,6 +86,12 @@ class Approve(Dialog[bool]):
     @on_click
     async def note(self, _: Context, number: int) -> Answer:
         return self.keep(f"number {number}")
+
+    @on_click
+    async def hang(self, ctx: Context) -> Answer:
+        ctx.meta["hangs"].set()
+        await asyncio.Event().wait()
+        return KEEP
 
     @select
     async def why(self, ctx: Context) -> Answer:
@@ -358,6 +366,21 @@ async def test_somebody_else_may_sit_there(store: Store) -> None:
         await ann.start(Approve, data=Order("17"))
         assert (await bob.click("Yes")).result == "denied"
         assert (await ann.click("Yes")).result == "ended"
+
+
+async def test_a_test_that_fails_does_not_wait_for_a_handler_that_hangs(store: Store) -> None:
+    async def failing() -> None:
+        async with Desk(store, make) as desk:
+            handle = await desk.start(Approve, data=Order("17"))
+            click, hangs = dialogs.button(handle.id, Approve.hang), asyncio.Event()
+            clicking.append(asyncio.create_task(desk.dialogs.dispatch(click, meta={"hangs": hangs})))
+            await hangs.wait()
+            raise ZeroDivisionError
+
+    clicking = list[asyncio.Task[Dispatched]]()
+    with pytest.raises(ZeroDivisionError):
+        await failing()
+    assert (await clicking[0]).result == "failed"
 
 
 async def test_the_example_of_the_kit_runs() -> None:

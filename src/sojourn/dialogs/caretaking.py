@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from sojourn import limits
@@ -32,19 +33,23 @@ class Caretaker:
         self._house = house
         self._closer = closer
         self._after: Cursor | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def begin(self) -> None:
         """Look after the dialogs from now on, in the background, until the store or these dialogs are closed."""
-        if self._task is None or self._task.done():
-            self._task = self._house.store.spawn(self._run())
+        if not self._tasks or any(task.done() for task in self._tasks):
+            for task in self._tasks:
+                task.cancel()
+            spawn = self._house.store.spawn
+            # Apart, so that an effect that takes its time holds up no deadline.
+            self._tasks = (spawn(self._run(self._step)), spawn(self._run(self._house.performer.step)))
 
     async def stop(self) -> None:
         """Leave them to other processes."""
-        task, self._task = self._task, None
-        if task is not None:
+        tasks, self._tasks = self._tasks, ()
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def expire(self, limit: int) -> int:
         """End up to so many dialogs whose time is over, and return how many there were.
@@ -72,15 +77,14 @@ class Caretaker:
                 await self._closer.expire(address)
         return limits.DUE_POLL.total_seconds()
 
-    async def _run(self) -> None:
-        house = self._house
+    async def _run(self, step: Callable[[], Awaitable[float]]) -> None:
         while True:
             pause = limits.DUE_POLL.total_seconds()
             try:
-                pause = min(pause, await self._step(), await house.performer.step())
+                pause = min(pause, await step())
             except SojournError as error:
                 _log.warning("looking after dialogs waits for the store: %s", error)
-            await house.store.clock.sleep(max(pause, 0.001))
+            await self._house.store.clock.sleep(max(pause, 0.001))
 
     async def _step(self) -> float:
         """End what is due on one page; the next call goes on behind it, so that nothing is stuck behind others'."""

@@ -20,7 +20,15 @@ from sojourn.dialogs.registry import VersionError
 from sojourn.dialogs.seats import BusyError, Seat, ShutError
 from sojourn.dialogs.stepping import EXPIRY
 from sojourn.dialogs.waiting import ended_here, gone
-from sojourn.errors import CommitUnknownError, CorruptError, DialogStateError, LeaseHeldError
+from sojourn.errors import (
+    CapabilityError,
+    ClosedError,
+    CommitUnknownError,
+    CorruptError,
+    DialogStateError,
+    LeaseHeldError,
+    RefusedError,
+)
 from sojourn.kernel import Attempt, Committed, Now, RankAtMost, Record
 
 __all__ = ["Closer"]
@@ -47,7 +55,7 @@ class Closer:
 
     async def end(self, address: Address, end: End, tx: Attempt | None) -> Ended[Any]:
         """End a dialog; see `Dialogs.end`."""
-        ctx = present(address.dialog_id)
+        ctx = present(self._house.store, address.dialog_id)
         if ctx is not None:
             return self._within(ctx, end)
         if tx is not None:
@@ -116,6 +124,11 @@ class Closer:
         except HookFailedError as failed:
             hook_failed.append(failed.error)
             closed = await self._house.store.run(work)
+        except (RefusedError, CapabilityError) as error:
+            if isinstance(error, ClosedError | DialogStateError):
+                raise
+            hook_failed.append(error)  # what the hook wrote can never be committed
+            closed = await self._house.store.run(work)
         return closed
 
     # -- Within a transaction of the caller's -------------------------------------------------------------------------
@@ -163,7 +176,7 @@ class Closer:
         moment = Moment(address, row, await tx.now(), record.rank or limits.RANK_MAX)
         if moment.is_overdue:
             end = EXPIRY  # whoever ends it: its time was over before
-        ctx = self._house.context(tx, moment, None, None, None, {}, tokens_age=False)
+        ctx = await self._house.context(tx, moment, None, None, None, {}, tokens_age=False)
         try:
             ending = await close(
                 self._house,

@@ -34,7 +34,7 @@ from sojourn.dialogs.closing import Closer
 from sojourn.dialogs.context import made_end
 from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.dispatching import Dispatcher, MissingHandler
-from sojourn.dialogs.events import Bus, EventFilter, EventName, Subscriber
+from sojourn.dialogs.events import Bus, DialogEvent, EventFilter, EventName, Subscriber
 from sojourn.dialogs.failures import Errors
 from sojourn.dialogs.house import House, present
 from sojourn.dialogs.keyring import Keyring
@@ -56,6 +56,7 @@ from sojourn.dialogs.starting import Outcome, Starter, Wish
 from sojourn.dialogs.waiting import Waiter, checked_timeout
 from sojourn.dialogs.watchdog import Watchdog
 from sojourn.errors import (
+    ClosedError,
     CorruptError,
     DialogGoneError,
     DialogStateError,
@@ -136,6 +137,8 @@ class Dialogs:
         self._working = 0
         self._idle = asyncio.Event()
         self._is_closed = False
+        if end_on_stop:
+            self.events.subscribe(self._forget, EventName.ENDED, locked=True)
 
     # -- What is known here -------------------------------------------------------------------------------------------
 
@@ -275,7 +278,10 @@ class Dialogs:
             InvalidError: something is out of form; nothing was stored. LimitError: beyond a limit, likewise.
             UnavailableError: the store could not be reached; the dialog does not run.
             CommitUnknownError: the answer was lost; `get` tells whether it runs.
+            ClosedError: these dialogs, or the store, are closed.
         """
+        if self._is_closed:
+            raise ClosedError("these dialogs are closed; nothing can be started any more")
         registered = self._house.registry.of_kind(kind)
         self._begin(interaction.platform)
         wish = Wish(interaction=interaction, data=data, dialog_id=id, ttl=ttl, on_end=on_end, meta=_meta(meta))
@@ -316,7 +322,7 @@ class Dialogs:
         on_end: Completion | str | None = None,
         meta: dict[str, Any] | None = None,
     ) -> R:
-        """Start a dialog, wait for a handler to end it, and return its result.
+        """Start a dialog that lives as long as `timeout`, wait for a handler to end it, and return its result.
 
         Nobody answers in time: the dialog is ended, so that nobody answers later. The caller dies, or is cancelled: the
         dialog goes on, and whoever has its id can wait for it; `on_end` is told in any case.
@@ -326,7 +332,7 @@ class Dialogs:
             DialogExistsError, InvalidError, LimitError, UnavailableError, CommitUnknownError: as for `start`.
         """
         seconds = checked_timeout(timeout)
-        handle = await self.start(kind, interaction, data=data, id=id, on_end=on_end, meta=meta)
+        handle = await self.start(kind, interaction, data=data, id=id, ttl=timeout, on_end=on_end, meta=meta)
         if handle.outcome != "started":
             raise DialogUnansweredError(f"dialog {handle.id} was not started: {handle.outcome}")
         try:
@@ -375,7 +381,7 @@ class Dialogs:
             InvalidError: id or timeout are out of form. ClosedError: the store was closed.
         """
         seconds = checked_timeout(timeout)
-        if present(checked_id(dialog_id)) is not None:
+        if present(self.store, checked_id(dialog_id)) is not None:
             raise DialogStateError(dialog_id, "being handled", "its own handler cannot wait for its end")
         self._begin(None)
         return await self._waiter.wait(dialog_id, seconds)
@@ -392,7 +398,7 @@ class Dialogs:
         Raises:
             InvalidError: the id is out of form. LimitError: it is too long.
         """
-        return Handle(self, checked_id(dialog_id), "started")
+        return Handle(self, checked_id(dialog_id), None)
 
     async def resolve(self, interaction: Interaction) -> DialogInfo | None:
         """Return the dialog that an interaction is for, None where there is none; nothing happens to it.
@@ -489,18 +495,26 @@ class Dialogs:
             UnavailableError: with `end_on_stop`, the store could not be reached to end those started here.
         """
         self._is_closed = True
+        if not self._end_on_stop:
+            self._waiter.close()
         try:
             await self._caretaker.stop()
-            started, self._started_here = self._started_here, {}
-            for dialog_id in started:
-                with suppress(DialogGoneError, DialogStateError, LeaseHeldError):
-                    stopped = made_end(UNSET, EndCode.STOPPED, "the process stops")
-                    await self._closer.end(self._house.address(dialog_id), stopped, None)
+            if self._working:
+                self._idle.clear()
+                await first_of(self._idle.wait(), self.store.clock.sleep(limits.DIALOG_STOP_GRACE.total_seconds()))
+            await self._end_those_started_here()
         finally:
             self._waiter.close()
-        if self._working:
-            self._idle.clear()
-            await first_of(self._idle.wait(), self.store.clock.sleep(limits.DIALOG_STOP_GRACE.total_seconds()))
+
+    async def _end_those_started_here(self) -> None:
+        started, self._started_here = self._started_here, {}
+        for dialog_id in started:
+            with suppress(DialogGoneError, DialogStateError, LeaseHeldError):
+                stopped = made_end(UNSET, EndCode.STOPPED, "the process stops")
+                await self._closer.end(self._house.address(dialog_id), stopped, None)
+
+    def _forget(self, event: DialogEvent) -> None:
+        self._started_here.pop(event.dialog_id, None)
 
     def _begin(self, platform: Platform | None) -> None:
         if platform is not None and self._house.performer.platform(platform.name) is not platform:
@@ -515,12 +529,15 @@ class Dialogs:
 
 
 class Handle(Generic[R]):
-    """One dialog, by its id. A handle is made again from the id alone, in any process: `Dialogs.handle`."""
+    """One dialog, by its id. A handle is made again from the id alone, in any process: `Dialogs.handle`.
 
-    def __init__(self, dialogs: Dialogs, dialog_id: str, outcome: Outcome) -> None:
+    `outcome` says what became of the start that gave this handle; None, where the handle was made from an id.
+    """
+
+    def __init__(self, dialogs: Dialogs, dialog_id: str, outcome: Outcome | None) -> None:
         self._dialogs = dialogs
         self.id = dialog_id
-        self.outcome: Outcome = outcome
+        self.outcome = outcome
 
     async def wait(self, timeout: timedelta | float | None = None) -> Ended[R]:  # noqa: ASYNC109  by the store's clock
         """Wait for the end, as `Dialogs.wait` does.

@@ -114,7 +114,7 @@ async def _hooked(house: House, tx: Attempt, ctx: Context, dialog: Dialog[Any], 
     closing = Closing(end.code, end.reason, end.result if end.has_result else vars(dialog).get("result"))
     try:
         async with house.limited(dialog.handler_limit):
-            await within(ctx, dialog.end(ctx, closing))
+            await within(house.store, ctx, dialog.end(ctx, closing))
     except (Exception, asyncio.CancelledError) as failed:
         if is_cancelled(failed):
             raise

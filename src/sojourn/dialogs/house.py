@@ -32,21 +32,24 @@ __all__ = ["House", "Moment", "present", "within"]
 
 T = TypeVar("T")
 
-_present: ContextVar[tuple[Context, ...]] = ContextVar("_present", default=())
+_present: ContextVar[tuple[tuple[Store, Context], ...]] = ContextVar("_present", default=())
 
 
-async def within(ctx: Context, work: Awaitable[T]) -> T:
+async def within(store: Store, ctx: Context, work: Awaitable[T]) -> T:
     """Wait for a handler, which can be told by `present` from whatever it calls."""
-    inside = _present.set((*_present.get(), ctx))
+    inside = _present.set((*_present.get(), (store, ctx)))
     try:
         return await work
     finally:
         _present.reset(inside)
 
 
-def present(dialog_id: str) -> Context | None:
+def present(store: Store, dialog_id: str) -> Context | None:
     """Return the context of the handler of this dialog that the caller runs within, None where there is none."""
-    return next((ctx for ctx in _present.get() if ctx.dialog_id == dialog_id and not ctx.is_over), None)
+    for kept_in, ctx in _present.get():
+        if kept_in is store and ctx.dialog_id == dialog_id and not ctx.is_over:
+            return ctx
+    return None
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -98,7 +101,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
             return Tokens(Budget())
         return known.codec or self.keyring.tokens(known)
 
-    def context(  # noqa: PLR0913  what a context is made of
+    async def context(  # noqa: PLR0913  what a context is made of
         self,
         tx: Attempt,
         moment: Moment,
@@ -109,9 +112,15 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
         *,
         tokens_age: bool,
     ) -> Context:
-        """Return the context of an interaction with a dialog as it was found."""
+        """Return the context of an interaction with a dialog as it was found.
+
+        Raises:
+            UnavailableError: the store could not be reached for the keys that tokens are signed with.
+        """
         row = moment.row
         platform = self.performer.platform(row.platform)
+        if platform is not None:
+            await self.keyring.prepare(platform)
         return Context(
             Setting(
                 dialog_id=moment.address.dialog_id,

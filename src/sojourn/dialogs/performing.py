@@ -6,6 +6,7 @@ before, whichever process knows the platform, or the completion, finds them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
@@ -14,6 +15,7 @@ import msgspec
 
 from sojourn import limits
 from sojourn.dialogs import layout, stored
+from sojourn.dialogs.failures import as_error, is_cancelled
 from sojourn.dialogs.layout import Address
 from sojourn.dialogs.model import DialogInfo, Effect, Ended, effect_of, effect_text
 from sojourn.dialogs.platform import Interaction, Platform
@@ -50,6 +52,7 @@ class Following(msgspec.Struct, frozen=True):
     put: Put
     payload: bytes
     is_ours: bool
+    is_completion: bool = False
 
 
 class Performer:
@@ -110,22 +113,33 @@ class Performer:
             return []
         payload = msgspec.json.encode(_End(address.dialog_id, address.partition, row))
         is_ours = row.completion in self._completions
-        return [self._following(layout.completions(row.completion), address, payload, is_ours)]
+        told = self._following(layout.completions(row.completion), address, payload, is_ours)
+        return [msgspec.structs.replace(told, is_completion=True)]
 
     async def perform(self, following: Sequence[Following], token: int, interaction: Interaction | None) -> None:
-        """Perform what was committed under this revision. What fails is tried again later, by whoever is there."""
+        """Perform the effects that were committed under this revision, and have completions told in the background.
+
+        What fails is tried again later, by whoever is there.
+        """
         for one in following:
             if not one.is_ours:
+                continue
+            if one.is_completion:
+                self._store.spawn(self._finish(one, token))
                 continue
             key = one.put.key
             if interaction is not None:
                 self._live[key.item] = interaction
             try:
-                await self._outboxes[one.space].finish(key, _KIND, one.payload, token)
-            except SojournError as error:
-                _log.warning("what follows %s is performed later: %s", key.partition, error)
+                await self._finish(one, token)
             finally:
                 self._live.pop(key.item, None)
+
+    async def _finish(self, one: Following, token: int) -> None:
+        try:
+            await self._outboxes[one.space].finish(one.put.key, _KIND, one.payload, token)
+        except SojournError as error:
+            _log.warning("what follows %s is performed later: %s", one.put.key.partition, error)
 
     async def step(self) -> float:
         """Perform what others have left behind; return the seconds until there may be something to do.
@@ -148,6 +162,8 @@ class Performer:
                     await self._platforms[name].perform(wanted, one.idempotency_key, interaction)
             except UnsupportedError as error:
                 _log.warning("%s was dropped: %s", type(wanted).__name__, error)
+            except asyncio.CancelledError as error:
+                _check_own(error)
 
         return perform
 
@@ -159,7 +175,17 @@ class Performer:
             info = stored.info_of(Record(key, b"", 0), end.row, end.row.closed.at)
             registered = self._registry.named(end.row.type)
             typed = msgspec.UNSET if registered is None else registered.result_of(end.row.closed.result)
-            async with self._watchdog.limited(limits.DIALOG_COMPLETION):
-                await self._completions[name](stored.ended_of(end.dialog_id, end.row.closed, typed), info)
+            try:
+                async with self._watchdog.limited(limits.DIALOG_COMPLETION):
+                    await self._completions[name](stored.ended_of(end.dialog_id, end.row.closed, typed), info)
+            except asyncio.CancelledError as error:
+                _check_own(error)
 
         return tell
+
+
+def _check_own(error: asyncio.CancelledError) -> None:
+    """Let a cancellation of this task on; that of something else, which was waited for, is an error like others."""
+    if is_cancelled(error):
+        raise error
+    raise as_error(error) from error

@@ -30,7 +30,14 @@ from sojourn.dialogs.registry import Registered, checked_life
 from sojourn.dialogs.seats import BusyError, Seat
 from sojourn.dialogs.stepping import focused, lived_on
 from sojourn.dialogs.stored import NOTHING, Row
-from sojourn.errors import ConflictError, DialogExistsError, UnavailableError
+from sojourn.errors import (
+    CapabilityError,
+    ClosedError,
+    ConflictError,
+    DialogExistsError,
+    RefusedError,
+    UnavailableError,
+)
 from sojourn.kernel import Attempt, Now, Put
 
 __all__ = ["Outcome", "Starter"]
@@ -184,6 +191,7 @@ class _Beginning:
         self._row = row
         self._origin: Place | None = None
         self._hook_failed: Exception | None = None
+        self._ctx: Context | None = None
 
     async def run(self) -> Started:
         """Start it, in as many attempts as that takes."""
@@ -194,6 +202,14 @@ class _Beginning:
                 return failed.started
             except HookFailedError as failed:
                 self._hook_failed = failed.error
+            except (RefusedError, CapabilityError) as error:
+                # What the application wrote in this step can never be committed; perhaps it was the hook.
+                if self._ctx is None or isinstance(error, ClosedError):
+                    raise
+                if self._ctx.phase is None and self._hook_failed is None:
+                    self._hook_failed = error
+                else:
+                    return self._failed(self._ctx, error)
 
     async def undo(self) -> None:
         """Remove what was stored of a start that has failed.
@@ -222,7 +238,8 @@ class _Beginning:
         # A copy of what was given, so that a second attempt finds it as the first one did.
         dialog = self._registered.revived(seat.address.dialog_id, row)
         ages = self._registered.stale != "accept"
-        ctx = house.context(tx, moment, Phase.START, wish.interaction, None, wish.meta, tokens_age=ages)
+        ctx = await house.context(tx, moment, Phase.START, wish.interaction, None, wish.meta, tokens_age=ages)
+        self._ctx = ctx
         try:
             return await self._begun(ctx, dialog, moment)
         finally:
@@ -232,6 +249,10 @@ class _Beginning:
     async def _lost(self, tx: Attempt) -> bool:
         lease = await tx.get(self._seat.address.lease)
         return lease is None or lease.revision != self._seat.token
+
+    def _failed(self, ctx: Context, error: Exception) -> Started:
+        failed_at = self._house.errors.start
+        return Started(tx=ctx.tx, outcome="failed", row=self._row, failed_at=failed_at, error=error, ctx=ctx)
 
     def _denied(self, ctx: Context, row: Row, error: Exception | None) -> Started:
         ctx.tx.delete(self._seat.address.dialog)
@@ -251,7 +272,7 @@ class _Beginning:
                 if not await house.middleware[Phase.START].judge(ctx, dialog.start_filter):
                     return self._denied(ctx, moment.row, None)
                 is_let_through = True
-                answer: object = await within(ctx, dialog.start(ctx))
+                answer: object = await within(house.store, ctx, dialog.start(ctx))
             end = ctx.ending or (answer if isinstance(answer, End) else None)
             if end is None:
                 row, rank = lived_on(self._registered, dialog, ctx, moment, refreshed=True)
@@ -290,8 +311,6 @@ class _Beginning:
             error = as_error(failed)
             if not is_let_through:
                 return self._denied(ctx, moment.row, error)
-            raise _FailedError(
-                Started(tx=tx, outcome="failed", row=moment.row, failed_at=house.errors.start, error=error, ctx=ctx)
-            ) from failed
+            raise _FailedError(self._failed(ctx, error)) from failed
         tx.write(*house.seats.leaving(self._seat, goes_on=False))
         return started

@@ -36,7 +36,7 @@ from sojourn.dialogs.registry import Registered, VersionError, checked_life
 from sojourn.dialogs.seats import BusyError, RepeatedError, Seat, ShutError
 from sojourn.dialogs.stored import Row
 from sojourn.dialogs.tokens import Token
-from sojourn.errors import CorruptError, InvalidError
+from sojourn.errors import CapabilityError, ClosedError, CorruptError, InvalidError, RefusedError
 from sojourn.kernel import Attempt, Committed, Now, Number, Put, Reads, Record, Transaction
 from sojourn.kernel.transaction import instant
 
@@ -127,7 +127,7 @@ class Stepper:
         """Wait for the seat; or return the dialog, where it is of a type that handles what comes at once."""
         house = self._house
         delivery = None if interaction.delivery_id is None else address.delivery(interaction.delivery_id)
-        if present(address.dialog_id) is not None:
+        if present(house.store, address.dialog_id) is not None:
             raise BusyError
         if not house.registry.is_mixed:
             return await house.seats.take(address, delivery, house.wait)
@@ -164,6 +164,8 @@ class _Work:
         self._interaction = interaction
         self._meta = meta
         self._hook_failed: Exception | None = None
+        self._ctx: Context | None = None
+        self._row: Row | None = None
         self._delivery = None if interaction.delivery_id is None else address.delivery(interaction.delivery_id)
 
     async def run(self) -> Step:
@@ -175,6 +177,14 @@ class _Work:
                 return failed.step
             except HookFailedError as failed:
                 self._hook_failed = failed.error
+            except (RefusedError, CapabilityError) as error:
+                # What the application wrote in this step can never be committed; perhaps it was the hook.
+                if self._ctx is None or isinstance(error, ClosedError):
+                    raise
+                if self._ctx.phase is None and self._hook_failed is None:
+                    self._hook_failed = error
+                else:
+                    return self._failed(self._ctx, error)
 
     async def _attempt(self, tx: Attempt) -> Step:
         record = await self._found(tx)
@@ -197,7 +207,10 @@ class _Work:
         if token is None and self._token is not None:
             return self._stale(tx, row, registered)
         tokens_age = registered.stale != "accept"
-        ctx = self._house.context(tx, moment, Phase.UPDATE, self._interaction, token, self._meta, tokens_age=tokens_age)
+        ctx = await self._house.context(
+            tx, moment, Phase.UPDATE, self._interaction, token, self._meta, tokens_age=tokens_age
+        )
+        self._ctx, self._row = ctx, row
         try:
             return await self._handled(moment, registered, dialog, ctx)
         finally:
@@ -255,17 +268,21 @@ class _Work:
         return Step(result="missing", tx=tx, cause=Cause.UNKNOWN, events=(EventName.START_FAILED,))
 
     async def _expired(self, tx: Attempt, moment: Moment, registered: Registered[Any], dialog: Dialog[Any]) -> Step:
-        ctx = self._house.context(tx, moment, None, None, None, self._meta, tokens_age=False)
-        ending = await close(
-            self._house,
-            tx,
-            moment,
-            EXPIRY,
-            dialog=dialog,
-            registered=registered,
-            ctx=ctx,
-            hook_failed=self._hook_failed,
-        )
+        ctx = await self._house.context(tx, moment, None, None, None, self._meta, tokens_age=False)
+        self._ctx, self._row = ctx, moment.row
+        try:
+            ending = await close(
+                self._house,
+                tx,
+                moment,
+                EXPIRY,
+                dialog=dialog,
+                registered=registered,
+                ctx=ctx,
+                hook_failed=self._hook_failed,
+            )
+        finally:
+            ctx.close()
         self._leave(tx, goes_on=False)
         return self._ended(tx, ctx, ending, "missing", (EventName.ENDED, EventName.EXPIRED))
 
@@ -290,6 +307,17 @@ class _Work:
         tx.write(*(one.put for one in following))
         return self._unchanged(tx, "stale", following=following, row=row)
 
+    def _failed(self, ctx: Context, error: Exception) -> Step:
+        return Step(
+            result="failed",
+            tx=ctx.tx,
+            row=self._row,
+            failed_at=self._house.errors.update,
+            error=error,
+            ctx=ctx,
+            events=(EventName.UPDATE_FAILED,),
+        )
+
     def _denied(self, ctx: Context, error: Exception | None) -> Step:
         failed_at = None if error is None else self._house.errors.update
         step = self._unchanged(ctx.tx, "denied", error=error, failed_at=failed_at, ctx=ctx)
@@ -307,7 +335,7 @@ class _Work:
                 if not await self._house.middleware[Phase.UPDATE].judge(ctx, dialog.update_filter):
                     return self._denied(ctx, None)
                 is_let_through = True
-                answer: object = await within(ctx, dialog.dispatch(ctx))
+                answer: object = await within(self._house.store, ctx, dialog.dispatch(ctx))
             outcome = _outcome(ctx, answer)
             if isinstance(outcome, End):
                 ending = await close(
@@ -331,17 +359,7 @@ class _Work:
             error = as_error(failed)
             if not is_let_through:
                 return self._denied(ctx, error)
-            raise _FailedError(
-                Step(
-                    result="failed",
-                    tx=ctx.tx,
-                    row=moment.row,
-                    failed_at=self._house.errors.update,
-                    error=error,
-                    ctx=ctx,
-                    events=(EventName.UPDATE_FAILED,),
-                )
-            ) from failed
+            raise _FailedError(self._failed(ctx, error)) from failed
         if self._delivery is not None:
             ctx.tx.put(self._delivery, b"", ttl=limits.DIALOG_DELIVERY_KEEP)
         self._leave(ctx.tx, goes_on=step.result != "ended")
