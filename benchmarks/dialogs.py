@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -44,7 +44,8 @@ _AIM_IN_MEMORY: Final = 15_000
 _LONGEST_MS: Final = 100
 _SCREEN: Final = people.Screen()
 
-_Samples = Mapping[str, Sequence[Sample]]
+_Samples: TypeAlias = Mapping[str, Sequence[Sample]]
+_Runs: TypeAlias = dict[str, Callable[[], Awaitable[Sample]]]
 
 
 class _Votes(msgspec.Struct):
@@ -154,8 +155,8 @@ async def measure(pace: Pace) -> Row:
         figures=tuple(figures),
         remarks=(
             "The plain program knows no deadlines, and no delivery that comes twice; it keeps no log and no receipts.",
-            "Where somebody else has the dialog it tries again 1 to 5 ms later. On SQLite it is one loop, by sqlite3, "
-            "where nobody ever has it; else it has 16 connections, by psycopg or by redis-py and hiredis.",
+            "Where somebody else has the dialog it tries again 1 to 5 ms later.",
+            "On SQLite it is one loop, by sqlite3; else it has 16 connections, by psycopg or by redis-py and hiredis.",
             "The bot's framework takes a lock, reads state and data, writes the data and gives the lock back.",
             "The servers share the cores with all of them.",
         ),
@@ -182,14 +183,14 @@ def _figures_in_memory(samples: _Samples, lost: int) -> Iterator[Figure]:
 
 
 async def _measured(
-    engine: str, pace: Pace, url: str, plain: PlainDialogs, peers: Mapping[str, Callable[[], Awaitable[Sample]]]
+    engine: str, pace: Pace, url: str, plain: PlainDialogs, peers: _Runs
 ) -> Iterator[Figure]:
     async with AsyncExitStack() as stack:
         ours = await stack.enter_async_context(_clicks_on(url))
         other = await stack.enter_async_context(partner("benchmarks.dialogs", url))
         for run in (plain.run, ours.run):
             await run(CLICKERS, CLICKERS, min(pace.seconds, WARM_SECONDS))
-        variants: dict[str, Callable[[], Awaitable[Sample]]] = {}
+        variants: _Runs = {}
         for name, case in _CASES.items():
             variants[_plain(name)] = partial(plain.run, *case, pace.seconds)
             variants[name] = partial(ours.run, *case, pace.seconds)

@@ -49,9 +49,7 @@ async def measure(pace: Pace) -> Row:
         name="round-trips",
         title="Round trips that a caller waits for, counted by a proxy between the engine and its server",
         figures=tuple(figures),
-        remarks=(
-            "What an engine says after its answer, a word to other processes for example, is nobody's wait.",
-        ),
+        remarks=("What an engine says after its answer, a word to other processes for example, is nobody's wait.",),
     )
 
 

@@ -15,7 +15,6 @@ from sojourn import REFRESH, ApplicationError, Dialog, Dialogs, button
 from sojourn.dialogs import (
     Answer,
     Budget,
-    Closing,
     Completion,
     Component,
     Context,
@@ -137,7 +136,7 @@ class RefundApproval(Dialog[Decision]):
         """Answer the clerk."""
         return await self._go_on(ctx, "visitor")
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         """Leave nothing to click."""
         await ctx.edit_origin((ended.result or SILENCE).word)
 

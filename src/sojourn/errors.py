@@ -547,7 +547,7 @@ class MiddlewareFailedError(SojournError):
     code: ClassVar[str] = "middleware_failed"
 
     def __init__(self, middleware: object, *, dialog_id: str, interaction: object, meta: Mapping[str, Any]) -> None:
-        super().__init__(f"a middleware of dialog {dialog_id} failed")
+        super().__init__(f"a middleware, or the filter, of dialog {dialog_id} failed")
         self.middleware = middleware
         self.dialog_id = dialog_id
         self.interaction = interaction

@@ -24,7 +24,6 @@ from aiogram.types import User as Account
 
 from sojourn.adapters.aiogram import Telegram
 from sojourn.dialogs import (
-    Closing,
     Context,
     Dialog,
     Dialogs,
@@ -189,7 +188,7 @@ class Counter(Dialog[int]):
         await ctx.notify("Thank you.")
         return ctx.end(self.data.get("count", 0))
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         await ctx.edit_origin(f"Counted {ended.result}.")
 
 

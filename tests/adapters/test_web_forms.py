@@ -22,7 +22,6 @@ from sojourn.adapters.web_forms.pages import Pages, Sheet
 from sojourn.adapters.web_forms.style import STYLE
 from sojourn.dialogs import (
     Button,
-    Closing,
     Context,
     Dialog,
     DialogInfo,
@@ -118,7 +117,7 @@ class Refund(Dialog[str]):
     async def done(self, ctx: Context) -> End:
         return ctx.end(f"{self.data.count} {''.join(self.data.colours)} {self.data.reason}")
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         await ctx.edit_origin(f"Closed: {ended.code}")
 
 
@@ -421,7 +420,7 @@ async def test_forms_are_each_persons_own_where_several_may_use_a_dialog(store: 
 class Leaving(Refund):
     """One that leaves its last view as it was."""
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         pass
 
 

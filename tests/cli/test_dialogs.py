@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sojourn.dialogs import Closing, Context, Dialog, DialogInfo, Dialogs, End, Ended, Option, User, button
+from sojourn.dialogs import Context, Dialog, DialogInfo, Dialogs, End, Ended, Option, User, button
 from sojourn.dialogs.layout import Address
 from sojourn.errors import DialogGoneError
 from sojourn.kernel import Leases, Put, Store, Transaction
@@ -50,7 +50,7 @@ class Approve(Dialog[bool]):
     async def yes(self, ctx: Context) -> End:
         return ctx.end(result=True)
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         await ctx.edit_origin(f"Over: {ended.code}")
 
 

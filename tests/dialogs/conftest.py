@@ -17,7 +17,6 @@ from sojourn.dialogs import (
     KEEP,
     REFRESH,
     Answer,
-    Closing,
     Context,
     Dialog,
     DialogEvent,
@@ -158,7 +157,7 @@ class Counter(Dialog[int]):
         self.data.words.extend(ctx.fields.values())
         return KEEP
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         self.diary.append(f"end {ended.code}")
         await ctx.edit_origin(f"Closed: {ended.code}")
 

@@ -12,7 +12,6 @@ from sojourn.dialogs import (
     KEEP,
     Answer,
     Cause,
-    Closing,
     Context,
     DialogInfo,
     Dispatched,
@@ -289,7 +288,7 @@ async def test_of_two_ends_of_one_handler_the_first_counts(desk: Desk, counter: 
 
 
 async def test_an_end_hook_that_ends_again_changes_nothing(desk: Desk, counter: Kind, kinds: Kinds) -> None:
-    async def end(self: Counter, ctx: Context, _: Closing) -> None:
+    async def end(self: Counter, ctx: Context, _: Ended[Any]) -> None:
         ctx.end(7, code="again")
         await desk.dialogs.end(self.dialog_id, code="once more")
 

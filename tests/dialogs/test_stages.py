@@ -13,7 +13,6 @@ from sojourn.dialogs import (
     REFRESH,
     Answer,
     Button,
-    Closing,
     Context,
     Dialog,
     DialogInfo,
@@ -152,7 +151,7 @@ class Shirt(StagedDialog[dict[str, Any]]):
     ttl = timedelta(minutes=3)
     stages = (Size, Address, Confirm)
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         await ctx.edit_origin(ended.code)
         self.result = self.results
 

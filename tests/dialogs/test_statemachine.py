@@ -23,7 +23,6 @@ from sojourn.dialogs import (
     REFRESH,
     Answer,
     Cause,
-    Closing,
     Context,
     Dialog,
     DialogEvent,
@@ -105,7 +104,7 @@ class Walk(Dialog[int]):
         self.data.clicks += 1
         return ctx.end(self.data.clicks)
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         await ctx.edit_origin(ended.code)
         if self.data.beginning == "sour":
             raise OnPurposeError

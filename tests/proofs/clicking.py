@@ -18,7 +18,6 @@ import sojourn
 from sojourn.dialogs import (
     KEEP,
     Answer,
-    Closing,
     Context,
     Dialog,
     DialogEvent,
@@ -103,7 +102,7 @@ class Counter(Dialog[int]):
     async def done(self, ctx: Context) -> End:
         return ctx.end(self.data)
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         await ctx.edit_origin(ended.code)
         reach_when_committed(ctx, "closed")
         reach("hook")

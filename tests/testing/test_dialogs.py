@@ -16,7 +16,6 @@ from sojourn.dialogs import (
     Answer,
     Budget,
     Button,
-    Closing,
     Context,
     Dialog,
     Dialogs,
@@ -115,7 +114,7 @@ class Approve(Dialog[bool]):
         self.data.notes.extend(notes)
         return KEEP
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         await ctx.edit_origin(f"{ended.code}: {' '.join(self.data.notes)}")
 
 

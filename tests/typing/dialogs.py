@@ -18,7 +18,6 @@ from sojourn.dialogs import (
     Bus,
     Button,
     Cause,
-    Closing,
     Context,
     Dialog,
     DialogEvent,
@@ -118,7 +117,7 @@ class Approve(Dialog[bool]):
         await ctx.notify(ctx.fields["why"])
         return KEEP
 
-    async def end(self, ctx: Context, ended: Closing) -> None:
+    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
         await ctx.edit_origin(f"Closed: {ended.reason}")
         self.data.number += 1
         self.data.number = "one"  # type: ignore[assignment]

@@ -26,12 +26,14 @@ from sojourn.dialogs.model import (
     EndCode,
     Field,
     Form,
+    Kind,
     Notice,
     OpenForm,
     Option,
     Place,
     Reply,
     Select,
+    Style,
     User,
     View,
     Words,
@@ -46,7 +48,10 @@ from sojourn.dialogs.tokens import Token, TokenCodec
 from sojourn.errors import DialogStateError, InvalidError, LimitError
 from sojourn.kernel import Attempt
 
-__all__ = ["Context", "Setting"]
+__all__ = ["KINDS", "Context", "Setting"]
+
+KINDS: Final = "__dialog_kinds__"
+"""The attribute by which a method says which kinds of interaction it handles as a named action."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +190,7 @@ class Context:
         label: str,
         action: Callable[..., Any] | str | None,
         *args: object,
-        style: str = "secondary",
+        style: Style = "secondary",
         page: int | None = None,
         disabled: bool = False,
     ) -> Button:
@@ -194,6 +199,7 @@ class Context:
         Raises:
             InvalidError: the action is none, or an argument has no text form. LimitError: the platform has no room.
         """
+        _check_marked(action, Kind.BUTTON)
         return Button(label, self.token(action, *args, page=page), style, disabled)
 
     def select(
@@ -211,6 +217,7 @@ class Context:
         Raises:
             InvalidError: the action is none, or an argument has no text form. LimitError: the platform has no room.
         """
+        _check_marked(action, Kind.SELECT)
         made = tuple(Option(one, one) if isinstance(one, str) else one for one in options)
         return Select(self.token(action, *args), made, placeholder, at_least, at_most, disabled)
 
@@ -222,6 +229,7 @@ class Context:
         Raises:
             InvalidError: the action is none, or an argument has no text form. LimitError: the platform has no room.
         """
+        _check_marked(action, Kind.MODAL)
         return Form(title, self.token(action, *args), fields)
 
     # -- Effects ------------------------------------------------------------------------------------------------------
@@ -379,6 +387,12 @@ def made_end(result: object, code: object, reason: object) -> End:
 # -- Arguments as text ------------------------------------------------------------------------------------------------
 
 _STRUCTURED: Final = (list, dict, tuple, set, frozenset)
+
+
+def _check_marked(action: Callable[..., Any] | str | None, kind: Kind) -> None:
+    """Refuse a method that would not be called by what leads to it."""
+    if callable(action) and kind not in getattr(action, KINDS, ()):
+        raise InvalidError("action", f"{getattr(action, '__name__', action)!s} is not marked with `@{kind.value}`")
 
 
 def _action_name(action: Callable[..., Any] | str | None) -> str | None:

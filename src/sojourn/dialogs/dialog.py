@@ -23,9 +23,9 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from sojourn import limits
-from sojourn.dialogs.context import Context
+from sojourn.dialogs.context import KINDS, Context
 from sojourn.dialogs.filters import Filter, anyone, owner
-from sojourn.dialogs.model import Closing, Concurrency, End, Keep, Kind, Stale
+from sojourn.dialogs.model import Concurrency, End, Ended, Keep, Kind, Stale
 
 __all__ = [
     "Answer",
@@ -45,9 +45,6 @@ H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
 
 Answer: TypeAlias = Keep | End | bool | None
 """What a handler returns: KEEP (or False, or None), REFRESH (or True), or what `ctx.end` gave."""
-
-KINDS: Final = "__dialog_kinds__"
-"""The attribute by which a method says which kinds of interaction it handles as a named action."""
 
 
 _NONE: Final = frozenset[Kind]()
@@ -91,7 +88,9 @@ def named_action(target: object, ctx: Context) -> Callable[..., Awaitable[Any]] 
 
 
 class Dialog(Generic[R]):
-    """One type of dialog; `R` is the type of its result. Its attributes may be properties.
+    """One type of dialog; `R` is the type of its result.
+
+    Its attributes stand on the class, and a method may set them on its object. A class is made without arguments.
 
     `data` is annotated with the type of what the dialog keeps between interactions; without an annotation it is a plain
     dict. `ttl` is how long the dialog lives from its start, and from each REFRESH, on: None, until it is ended.
@@ -121,9 +120,10 @@ class Dialog(Generic[R]):
         It runs before the dialog's first commit: the reply is sent at once, all else after the commit.
         """
 
-    async def end(self, ctx: Context, ended: Closing) -> object:
+    async def end(self, ctx: Context, ended: Ended[R]) -> object:
         """Say that the dialog has ended, by `ctx.edit_origin` for example; whatever ended it, also after a restart.
 
+        `ended.result` is what was given so far; where nothing was, `self.result`, which this may still set, counts.
         It runs within the commit that ends the dialog, and again when that met a rival: what it has done takes effect
         once. What it raises goes to the error handlers, and the dialog ends nevertheless.
         """
@@ -174,4 +174,5 @@ class Dialog(Generic[R]):
 
     def _missing(self, ctx: Context) -> Answer:
         kind = "interaction" if ctx.interaction is None else ctx.interaction.kind.value
-        raise NotImplementedError(f"{type(self).__name__} does not handle this {kind}")
+        what = kind if ctx.action is None else f"{kind} {ctx.action!r}"
+        raise NotImplementedError(f"{type(self).__name__} does not handle this {what}")

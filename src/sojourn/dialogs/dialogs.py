@@ -47,6 +47,7 @@ from sojourn.dialogs.model import (
     User,
     Words,
     checked_id,
+    checked_name,
 )
 from sojourn.dialogs.performing import Completion, Performer
 from sojourn.dialogs.platform import Interaction, Platform
@@ -76,6 +77,7 @@ R = TypeVar("R")
 D = TypeVar("D", bound=Dialog[Any])
 C = TypeVar("C", bound=Completion)
 M = TypeVar("M", bound=MissingHandler)
+W = TypeVar("W", bound=Middleware)
 
 
 class Dialogs:
@@ -152,6 +154,7 @@ class Dialogs:
         """
         frame = inspect.currentframe()
         # Annotations of a class within a function name what that function knows.
+        checked_name("name", name)
         scope = {} if frame is None or frame.f_back is None else frame.f_back.f_locals
 
         def registered(kind: type[D]) -> type[D]:
@@ -167,15 +170,25 @@ class Dialogs:
         """
         self._house.performer.add_platform(platform)
 
+    @overload
+    def use(
+        self, middleware: Middleware, *, at: Phase, priority: Priority = ..., skips_filter: bool = ...
+    ) -> Callable[[], bool]: ...
+    @overload
+    def use(
+        self, middleware: None = None, *, at: Phase, priority: Priority = ..., skips_filter: bool = ...
+    ) -> Callable[[W], W]: ...
     def use(
         self,
-        middleware: Middleware,
+        middleware: Middleware | None = None,
         *,
         at: Phase,
         priority: Priority = Priority.NORMAL,
         skips_filter: bool = False,
-    ) -> Callable[[], bool]:
+    ) -> Callable[[], bool] | Callable[[W], W]:
         """Ask a middleware before each start, or each use, of a dialog; return what takes it away again.
+
+        Without one, return a decorator for it.
 
         From high to low priority, equal ones in the order in which they came. The dialog's own filter is asked in any
         case, unless one with `skips_filter` has forced the interaction through.
@@ -186,7 +199,14 @@ class Dialogs:
         listed = self._house.middleware.get(at)
         if listed is None:
             raise InvalidError("at", "it is Phase.START or Phase.UPDATE")
-        listed.add(middleware, priority, skips_filter=skips_filter)
+
+        def used(one: W) -> W:
+            listed.add(one, priority, skips_filter=skips_filter)
+            return one
+
+        if middleware is None:
+            return used
+        used(middleware)
         return lambda: listed.remove(middleware)
 
     def on_missing(self, handler: M) -> M:

@@ -151,7 +151,7 @@ class Dispatcher:
                 await self._say(interaction, words.denied)
             case "stale":
                 await self._say(interaction, words.stale)
-            case "failed":
+            case "failed" if step.error is None or not self._house.errors.update.has(step.error):
                 await self._say(interaction, words.failed)
             case "missing":
                 if step.error is not None and step.failed_at is None:

@@ -15,12 +15,13 @@ from sojourn.dialogs.context import Context
 from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.failures import as_error, is_cancelled
 from sojourn.dialogs.house import House, Moment, within
-from sojourn.dialogs.model import Closing, End, Ended, State
+from sojourn.dialogs.model import End, Ended, State
 from sojourn.dialogs.performing import Following
 from sojourn.dialogs.registry import Form, Registered
 from sojourn.dialogs.stored import NOTHING, Closed, Row
 from sojourn.errors import SojournError
 from sojourn.kernel import Attempt, Store
+from sojourn.kernel import clock as engine_clock
 
 __all__ = ["Ending", "HookFailedError", "close", "unfocus"]
 
@@ -111,10 +112,11 @@ async def _hooked(house: House, tx: Attempt, ctx: Context, dialog: Dialog[Any], 
     ctx.turn_to_end(end)
     mark, effects, view = tx.mark(), len(ctx.effects), ctx.view
     was_awaited = tx.is_awaited
-    closing = Closing(end.code, end.reason, end.result if end.has_result else vars(dialog).get("result"))
+    result = end.result if end.has_result else vars(dialog).get("result")
+    ended = Ended(ctx.dialog_id, end.code, end.reason, result, engine_clock.moment(ctx.now))
     try:
         async with house.limited(dialog.handler_limit):
-            await within(house.store, ctx, dialog.end(ctx, closing))
+            await within(house.store, ctx, dialog.end(ctx, ended))
     except (Exception, asyncio.CancelledError) as failed:
         if is_cancelled(failed):
             raise

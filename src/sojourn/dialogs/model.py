@@ -23,7 +23,6 @@ from sojourn.kernel.codec import Codec, codec
 __all__ = [
     "Button",
     "Cause",
-    "Closing",
     "Component",
     "Concurrency",
     "DialogInfo",
@@ -48,6 +47,7 @@ __all__ = [
     "Select",
     "Stale",
     "State",
+    "Style",
     "User",
     "View",
     "Words",
@@ -154,12 +154,16 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 # -- What people see --------------------------------------------------------------------------------------------------
 
 
+Style: TypeAlias = Literal["primary", "secondary", "success", "danger"]
+"""What a button looks like; a platform without styles ignores it."""
+
+
 class Button(msgspec.Struct, frozen=True, omit_defaults=True, tag="button"):
     """A button. `style` is one of primary, secondary, success, danger; a platform without styles ignores it."""
 
     label: str
     token: str
-    style: str = "secondary"
+    style: Style = "secondary"
     disabled: bool = False
 
 
@@ -192,6 +196,11 @@ class View(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""
     rows: tuple[tuple[Component, ...], ...] = ()
     extras: Mapping[str, Any] = {}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What stands on the buttons that can be clicked, row by row."""
+        return tuple(one.label for row in self.rows for one in row if isinstance(one, Button) and not one.disabled)
 
     def without_components(self) -> View:
         """Return the same view with every component disabled."""
@@ -319,14 +328,6 @@ class Ended(msgspec.Struct, Generic[R], frozen=True):
     at: datetime
 
 
-class Closing(msgspec.Struct, frozen=True):
-    """How a dialog is about to end, as its `end` hook is told. `result` is what was given so far."""
-
-    code: str
-    reason: str
-    result: Any
-
-
 Handled: TypeAlias = Literal[
     "foreign",
     "missing",
@@ -451,7 +452,8 @@ def checked_id(dialog_id: object) -> str:
     Raises:
         InvalidError: it holds something else than letters, digits, `_` and `-`. LimitError: it is too long.
     """
-    return _matching("dialog_id", dialog_id, _ID, limits.DIALOG_ID_CHARS)
+    problem = "it consists of ASCII letters, digits, `_` and `-`, and has at least one"
+    return _matching("dialog_id", dialog_id, _ID, limits.DIALOG_ID_CHARS, problem)
 
 
 def checked_name(name: str, value: object) -> str:
@@ -460,12 +462,13 @@ def checked_name(name: str, value: object) -> str:
     Raises:
         InvalidError: it is no identifier of ASCII letters, digits, `_` and `-`. LimitError: it is too long.
     """
-    return _matching(name, value, _NAME, limits.DIALOG_NAME_CHARS)
+    problem = "it begins with an ASCII letter or `_`, and goes on with letters, digits, `_` and `-`"
+    return _matching(name, value, _NAME, limits.DIALOG_NAME_CHARS, problem)
 
 
-def _matching(name: str, value: object, form: re.Pattern[str], most: int) -> str:
+def _matching(name: str, value: object, form: re.Pattern[str], most: int, problem: str) -> str:
     if not isinstance(value, str) or form.fullmatch(value) is None:
-        raise InvalidError(name, "it consists of ASCII letters, digits, `_` and `-`, and has at least one")
+        raise InvalidError(name, problem)
     if len(value) > most:
         raise LimitError(name, limit=most, found=len(value), unit="characters")
     return value

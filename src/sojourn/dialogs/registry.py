@@ -151,6 +151,10 @@ class Registry:
         given = cast("object", kind)
         if not isinstance(given, type) or not issubclass(given, Dialog):
             raise InvalidError("dialog", "what is registered is a class derived from Dialog")
+        try:
+            inspect.signature(kind).bind()
+        except TypeError as error:
+            raise InvalidError("dialog", f"{kind.__name__} cannot be made without arguments: {error}") from error
         registered = Registered(kind, name, version, scope)
         if name in self._by_name or kind in self._by_kind:
             raise InvalidError("name", f"{name!r}, or {kind.__name__}, is registered already")
@@ -222,9 +226,7 @@ class Form:
             except CorruptError as error:
                 raise InvalidError(self._name, f"it is not of the declared type: {error}") from error.__cause__
             if isinstance(value, dict) and not isinstance(loaded, dict):
-                raise InvalidError(
-                    self._name, "it is a dict, and the declared type is not; what it lacks would be made up"
-                )
+                raise InvalidError(self._name, f"it is a dict; give a value of the declared type, {self._kind!r}")
         return msgspec.Raw(text)
 
     def load(self, text: bytes) -> object:

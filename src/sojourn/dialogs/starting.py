@@ -153,9 +153,10 @@ class Starter:
         if started.failed_at is not None and started.error is not None and started.ctx is not None:
             await house.report(started.failed_at, started.error, started.ctx)
         responder, words = interaction.responder, house.words
+        is_told = started.error is not None and house.errors.start.has(started.error)
         answer = {
             "denied": lambda: responder.notify(words.denied),
-            "failed": lambda: responder.notify(words.failed),
+            "failed": responder.ack if is_told else lambda: responder.notify(words.failed),
             "started": responder.ack,
         }[started.outcome]
         await house.contained(answer(), f"answering who started dialog {dialog_id}")
