@@ -146,7 +146,7 @@ async def measure(pace: Pace) -> Row:
             figures += await _measured("PostgreSQL", pace, postgres.url(), plain, {})
     with Redis("valkey", **DURABLE) as redis:
         async with plain_dialogs_on_redis(redis.url()) as plain, bot_on_redis(redis.url()) as bot:
-            peer = {AIOGRAM: partial(bot.run, CLICKERS, pace.seconds)}
+            peer: _Runs = {AIOGRAM: partial(bot.run, CLICKERS, pace.seconds)}
             figures += await _measured("Redis", pace, redis.url(), plain, peer)
     return Row(
         name="dialogs",
@@ -182,9 +182,7 @@ def _figures_in_memory(samples: _Samples, lost: int) -> Iterator[Figure]:
     yield count("in memory: clicks refused, lost or counted twice", (lost,))
 
 
-async def _measured(
-    engine: str, pace: Pace, url: str, plain: PlainDialogs, peers: _Runs
-) -> Iterator[Figure]:
+async def _measured(engine: str, pace: Pace, url: str, plain: PlainDialogs, peers: _Runs) -> Iterator[Figure]:
     async with AsyncExitStack() as stack:
         ours = await stack.enter_async_context(_clicks_on(url))
         other = await stack.enter_async_context(partner("benchmarks.dialogs", url))

@@ -136,7 +136,7 @@ class RefundApproval(Dialog[Decision]):
         """Answer the clerk."""
         return await self._go_on(ctx, "visitor")
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[Decision]) -> None:
         """Leave nothing to click."""
         await ctx.edit_origin((ended.result or SILENCE).word)
 

@@ -28,6 +28,7 @@ from sojourn.dialogs import (
     Dialog,
     Dialogs,
     End,
+    Ended,
     Handle,
     Option,
     button,
@@ -188,7 +189,7 @@ class Counter(Dialog[int]):
         await ctx.notify("Thank you.")
         return ctx.end(self.data.get("count", 0))
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[int]) -> None:
         await ctx.edit_origin(f"Counted {ended.result}.")
 
 

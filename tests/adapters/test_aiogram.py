@@ -250,7 +250,7 @@ async def test_what_is_disabled_is_left_out_and_styles_are_those_of_telegram(sto
     class Styled(Dialog[None]):
         async def start(self, ctx: Context) -> None:
             styles = ("primary", "secondary", "success", "danger", "odd")
-            row = [ctx.button(style, None, style=style) for style in styles]
+            row = [ctx.button(style, None, style=cast("Style", style)) for style in styles]
             off = ctx.button("off", None, disabled=True)
             await ctx.reply("?", [*row, off], [off], ctx.select(None, ["a"], disabled=True))
 

@@ -27,6 +27,7 @@ from sojourn.dialogs import (
     DialogInfo,
     Dialogs,
     End,
+    Ended,
     Field,
     Form,
     Notice,
@@ -117,7 +118,7 @@ class Refund(Dialog[str]):
     async def done(self, ctx: Context) -> End:
         return ctx.end(f"{self.data.count} {''.join(self.data.colours)} {self.data.reason}")
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[str]) -> None:
         await ctx.edit_origin(f"Closed: {ended.code}")
 
 
@@ -420,7 +421,7 @@ async def test_forms_are_each_persons_own_where_several_may_use_a_dialog(store: 
 class Leaving(Refund):
     """One that leaves its last view as it was."""
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[str]) -> None:
         pass
 
 

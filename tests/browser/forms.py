@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 
 import sojourn
 from sojourn.adapters.web_forms import WebForms
-from sojourn.dialogs import Context, Dialog, Dialogs, End, Field, Option, User, button, modal, select
+from sojourn.dialogs import Context, Dialog, Dialogs, End, Ended, Field, Option, User, button, modal, select
 
 REASONS = (
     Option("It is broken", "broken", "The glass, the wick or the handle; please say which"),
@@ -80,7 +80,7 @@ class Refund(Dialog[str]):
         """End it."""
         return ctx.end(decision)
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[str]) -> None:
         """Say how it ended."""
         await ctx.edit_origin(f"The {self.data.item.lower()} is {ended.result}.\nBecause: {self.data.story}")
 

@@ -50,7 +50,7 @@ class Approve(Dialog[bool]):
     async def yes(self, ctx: Context) -> End:
         return ctx.end(result=True)
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[bool]) -> None:
         await ctx.edit_origin(f"Over: {ended.code}")
 
 

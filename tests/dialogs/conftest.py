@@ -22,6 +22,7 @@ from sojourn.dialogs import (
     DialogEvent,
     Dialogs,
     End,
+    Ended,
     EventName,
     Option,
     button,
@@ -157,13 +158,13 @@ class Counter(Dialog[int]):
         self.data.words.extend(ctx.fields.values())
         return KEEP
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[int]) -> None:
         self.diary.append(f"end {ended.code}")
         await ctx.edit_origin(f"Closed: {ended.code}")
 
 
 Kind: TypeAlias = type[Counter]
-Kinds: TypeAlias = dict[str, type[Counter]]
+Kinds: TypeAlias = dict[str, type[Any]]
 Make: TypeAlias = Callable[[Store], Dialogs]
 
 

@@ -127,10 +127,19 @@ async def test_what_a_consumer_raises_is_contained_and_logged(
         raise raised
 
     handlers.set(Broken, later if waits else at_once)
-    await handlers.tell(Broken(), CTX)
+    assert await handlers.tell(Broken(), CTX) is False
     (record,) = caplog.records
     assert record.exc_info is not None
     assert record.exc_info[1] is raised
+
+
+async def test_whether_an_error_was_dealt_with_is_told_and_the_fallback_does_not_count(
+    handlers: ErrorHandlers, told: Told
+) -> None:
+    handlers.set_fallback(told.at_once("fallback"))
+    assert await handlers.tell(Broken(), CTX) is False
+    handlers.set(Broken, told.later("broken"))
+    assert await handlers.tell(VeryBroken(), CTX) is True
 
 
 async def test_a_cancellation_of_whoever_tells_goes_on(handlers: ErrorHandlers) -> None:

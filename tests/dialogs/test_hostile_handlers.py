@@ -16,6 +16,7 @@ from sojourn.dialogs import (
     DialogInfo,
     Dispatched,
     End,
+    Ended,
     Field,
     Interaction,
     Phase,
@@ -288,7 +289,7 @@ async def test_of_two_ends_of_one_handler_the_first_counts(desk: Desk, counter: 
 
 
 async def test_an_end_hook_that_ends_again_changes_nothing(desk: Desk, counter: Kind, kinds: Kinds) -> None:
-    async def end(self: Counter, ctx: Context, _: Ended[Any]) -> None:
+    async def end(self: Counter, ctx: Context, _: Ended[int]) -> None:
         ctx.end(7, code="again")
         await desk.dialogs.end(self.dialog_id, code="once more")
 

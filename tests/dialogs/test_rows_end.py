@@ -202,7 +202,7 @@ async def test_of_ends_at_once_one_counts_for_all(
 async def test_ending_within_the_end_hook_changes_nothing(desk: Desk, counter: Kind, kinds: Kinds) -> None:
     seen = list[Ended[Any]]()
 
-    async def end(self: Counter, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self: Counter, ctx: Context, ended: Ended[int]) -> None:
         await Counter.end(self, ctx, ended)
         ctx.end(9, code="again")
         seen.append(await desk.dialogs.end(self.dialog_id, code="again", result=9))
@@ -229,7 +229,7 @@ async def test_an_end_hook_that_raises_stops_no_end(
         await self.count(ctx)
         return KEEP
 
-    async def end(self: Counter, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self: Counter, ctx: Context, ended: Ended[int]) -> None:
         await Counter.end(self, ctx, ended)
         ctx.tx.put(BESIDE, b"written")
         self.result = 4
@@ -266,7 +266,7 @@ async def test_error_handlers_that_raise_are_contained(
     async def start(self: Counter, ctx: Context) -> None:
         raise Oops("start")
 
-    async def end(self: Counter, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self: Counter, ctx: Context, ended: Ended[int]) -> None:
         raise Oops("end")
 
     def worse(error: Exception, ctx: Context) -> None:
@@ -298,7 +298,7 @@ async def test_the_result_is_what_was_given_or_else_what_the_hook_leaves(
         self.result = 3
         return ctx.end() if given is None else ctx.end(given)
 
-    async def end(self: Counter, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self: Counter, ctx: Context, ended: Ended[int]) -> None:
         assert ended.result == (given or 3)
         self.result = 9
 

@@ -77,7 +77,7 @@ async def test_a_start_that_raises_leaves_nothing(desk: Desk, counter: Kind, kin
     assert await records(store, "failing") == []
     assert counter.diary == ["start"]
     assert await heard(told, "start_failed")
-    assert desk.last.notices
+    assert desk.last.is_answered
     assert (await desk.write("hello")).result == "foreign"
     assert (await desk.dispatch(button("failing", counter.more))).cause is Cause.UNKNOWN
 

@@ -106,7 +106,7 @@ async def test_a_handler_that_raises_has_changed_nothing(desk: Desk, counter: Ki
     failed = await desk.dispatch(button(handle.id))
     assert (failed.result, type(failed.error)) == ("failed", Oops)
     assert [type(error) for error in consumed] == [Oops]
-    assert desk.last.notices
+    assert desk.last.is_answered
     assert (desk.last.replies, desk.last.edits) == ([], [])
     assert "said by who failed" not in desk.last.notices
     after = await handle.info()
@@ -126,6 +126,7 @@ async def test_a_delivery_that_failed_is_handled_when_it_comes_again(desk: Desk,
     handle = await desk.start(counter)
     click = button(handle.id, counter.breaks)
     assert (await desk.dispatch(click)).result == "failed"
+    assert desk.last.notices
     assert (await desk.dispatch(click.again())).result == "failed"
     assert counter.diary == ["start", "breaks", "breaks"]
 
@@ -138,7 +139,7 @@ async def test_a_kind_that_is_not_handled_is_answered_all_the_same(desk: Desk, c
     dispatched = await desk.dispatch(select(handle.id, "nothing", ["a"]))
     assert (dispatched.result, type(dispatched.error)) == ("failed", NotImplementedError)
     assert len(consumed) == 1
-    assert desk.last.notices
+    assert desk.last.is_answered
     assert (await desk.dispatch(select(handle.id, counter.chosen, ["a"]))).result == "kept"
 
 

@@ -16,6 +16,7 @@ from sojourn.dialogs import (
     Context,
     Dialog,
     DialogInfo,
+    Ended,
     Field,
     Handle,
     Stage,
@@ -151,7 +152,7 @@ class Shirt(StagedDialog[dict[str, Any]]):
     ttl = timedelta(minutes=3)
     stages = (Size, Address, Confirm)
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[dict[str, Any]]) -> None:
         await ctx.edit_origin(ended.code)
         self.result = self.results
 

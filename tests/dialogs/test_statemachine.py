@@ -104,7 +104,7 @@ class Walk(Dialog[int]):
         self.data.clicks += 1
         return ctx.end(self.data.clicks)
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[int]) -> None:
         await ctx.edit_origin(ended.code)
         if self.data.beginning == "sour":
             raise OnPurposeError
@@ -381,7 +381,7 @@ class Lives(RuleBasedStateMachine):
         try:
             handle = self.run(self.processes[process].start(Walk, interaction, data=data, id=dialog_id))
         except DialogExistsError:
-            outcome = "exists"
+            outcome: str | None = "exists"
         else:
             outcome = handle.outcome
             assert interaction.is_answered

@@ -102,7 +102,7 @@ class Counter(Dialog[int]):
     async def done(self, ctx: Context) -> End:
         return ctx.end(self.data)
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[int]) -> None:
         await ctx.edit_origin(ended.code)
         reach_when_committed(ctx, "closed")
         reach("hook")
@@ -161,7 +161,7 @@ class Clicking:
     async def start(self, dialog_id: str) -> str:
         """Start a counter of this id, whose end is told to whoever has the completion."""
         command = self._interaction(Kind.COMMAND)
-        return (await self.dialogs.start(Counter, command, id=dialog_id, on_end="complete")).outcome
+        return str((await self.dialogs.start(Counter, command, id=dialog_id, on_end="complete")).outcome)
 
     async def click(self, dialog_id: str, action: str, delivery_id: str) -> str:
         """Handle a click that the platform delivers under this id."""

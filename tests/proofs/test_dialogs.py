@@ -296,3 +296,25 @@ async def test_who_was_stopped_beyond_its_lease_changes_nothing_late(crew: Crew,
     assert await crew.ledger(BOX) == dict.fromkeys({"late", delivery}, 1)
     await crew.nothing_is_left(BOX)
     assert [line.split()[0] for line in crew.said("performed")][:2] == ["1", "self_ended" if is_same else "2"]
+
+
+@pytest.mark.row("I-C37", "I-C59")
+async def test_who_was_stopped_beyond_its_lease_waits_for_who_took_it_over(crew: Crew) -> None:
+    """Proves that the late one is refused though the other has not written yet, and comes after it."""
+    ada, bob = await crew.start("ada"), await crew.start("bob")
+    assert await ada.ask("start", BOX) == "started"
+    assert [await worker.ask("stop", "handler") for worker in (ada, bob)] == ["will"] * 2
+    late = asyncio.create_task(ada.ask("click", BOX, "more", "late"))
+    await ada.stopped(at="handler")
+    crew.clock.advance(limits.DIALOG_LEASE)
+    taken = asyncio.create_task(bob.ask("click", BOX, "more", "taken"))
+    await bob.stopped(at="handler")
+    ada.go_on()
+    assert (await ada.ask("click", "none", "more", "1")).split()[0] == "missing", "it has done what it can"
+    assert not crew.who("committed")
+    bob.go_on()
+    assert [await taken, await late] == ["kept acked"] * 2
+    assert crew.who("committed") == ["bob", "ada"]
+    assert await crew.ledger(BOX) == {"late": 1, "taken": 1}
+    await crew.nothing_is_left(BOX)
+    assert sorted(line.split()[0] for line in crew.said("performed")) == ["1", "2"]

@@ -4,6 +4,7 @@ import asyncio
 import textwrap
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from sojourn.dialogs import (
     Dispatched,
     Edit,
     End,
+    Ended,
     Field,
     Form,
     Kind,
@@ -114,7 +116,7 @@ class Approve(Dialog[bool]):
         self.data.notes.extend(notes)
         return KEEP
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[bool]) -> None:
         await ctx.edit_origin(f"{ended.code}: {' '.join(self.data.notes)}")
 
 
@@ -192,6 +194,20 @@ def test_a_token_is_written_as_its_platform_wants_it() -> None:
     assert "~" in (dialogs.button("one", "note", platform=screen).token or "")
     with pytest.raises(InvalidError):
         dialogs.button("not an id", "note")
+
+
+@pytest.mark.parametrize(
+    "make_one", [dialogs.command, partial(dialogs.button, "one"), partial(dialogs.message, "hello")]
+)
+def test_what_says_nothing_of_an_interaction_is_refused(make_one: Any) -> None:
+    with pytest.raises(TypeError, match="usr"):
+        make_one(usr="bob")
+
+
+def test_what_is_said_of_components_only_is_refused_of_others() -> None:
+    with pytest.raises(TypeError, match="page"):
+        dialogs.command(page=1)  # type: ignore[call-arg]  # that is the point
+    assert dialogs.button("one", page=None).token == "s1.one."  # type: ignore[arg-type]  # noqa: S105  a default handed on
 
 
 async def test_an_interaction_shows_how_it_was_answered() -> None:
@@ -289,7 +305,7 @@ async def test_a_click_finds_its_button_by_label_or_by_method_and_arguments(desk
 @pytest.mark.parametrize("what", ["Maybe", "Later", Approve.later], ids=["missing", "disabled", "method"])
 async def test_what_is_not_shown_or_disabled_cannot_be_clicked(desk: Desk, what: Any) -> None:
     await desk.start(Approve, data=Order("17"))
-    with pytest.raises(InvalidError, match="button"):
+    with pytest.raises(InvalidError, match=r"button: none .* there are: Yes, No, Later \(disabled\), One"):
         await desk.click(what)
     with pytest.raises(InvalidError, match="button"):
         await desk.click(Approve.note, 3)
@@ -359,12 +375,17 @@ async def test_another_process_sits_before_the_same_screen(desk: Desk) -> None:
     assert (await handle.wait()).result is True
 
 
-async def test_somebody_else_may_sit_there(store: Store) -> None:
-    screen = Screen()
-    async with Desk(store, make, screen=screen) as ann, Desk(store, make, user=User("bob"), screen=screen) as bob:
-        await ann.start(Approve, data=Order("17"))
-        assert (await bob.click("Yes")).result == "denied"
-        assert (await ann.click("Yes")).result == "ended"
+async def test_somebody_else_may_sit_beside(desk: Desk) -> None:
+    """Proves that both see one screen, act for themselves, and are served by one process, also after its restart."""
+    bob = desk.beside("bob")
+    await desk.start(Approve, data=Order("17"))
+    assert (await bob.click("Yes")).result == "denied"
+    assert (bob.last.user, bob.last.notices != []) == (User("bob"), True)
+    assert desk.last.user == ANN
+    await bob.restart()
+    assert desk.dialogs is bob.dialogs
+    assert (await desk.click("Yes")).result == "ended"
+    assert bob.view == desk.view
 
 
 async def test_a_test_that_fails_does_not_wait_for_a_handler_that_hangs(store: Store) -> None:

@@ -117,7 +117,8 @@ class Approve(Dialog[bool]):
         await ctx.notify(ctx.fields["why"])
         return KEEP
 
-    async def end(self, ctx: Context, ended: Ended[Any]) -> None:
+    async def end(self, ctx: Context, ended: Ended[bool]) -> None:
+        assert_type(ended.result, bool | None)
         await ctx.edit_origin(f"Closed: {ended.reason}")
         self.data.number += 1
         self.data.number = "one"  # type: ignore[assignment]
@@ -216,9 +217,9 @@ def observed() -> None:
     assert_type(dialogs.subscribe(told, EventName.ENDED, once=True), Callable[[], None])
     assert_type(dialogs.events, Bus)
     filtered(lambda ctx: ctx.user.id == "ann")
-    dialogs.use(guarded)  # type: ignore[call-arg]
+    dialogs.use(guarded)  # type: ignore[call-overload]
     dialogs.use(guarded_wrongly, at=Phase.START)  # type: ignore[arg-type]
-    dialogs.use(guarded, at="start")  # type: ignore[arg-type]
+    dialogs.use(guarded, at="start")  # type: ignore[call-overload]
     dialogs.subscribe(told, "ended")  # type: ignore[arg-type]
     dialogs.subscribe(guarded, EventName.ENDED)  # type: ignore[arg-type]
     owner | guarded  # type: ignore[operator]

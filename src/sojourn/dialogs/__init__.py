@@ -3,10 +3,11 @@
 from sojourn.dialogs.builder import TokenBuilder, TokenIterator
 from sojourn.dialogs.context import Context
 from sojourn.dialogs.dialog import Answer, Dialog, action, button, callback, command, message, modal, select
-from sojourn.dialogs.dialogs import Dialogs, Handle
+from sojourn.dialogs.dialogs import Dialogs
 from sojourn.dialogs.events import Bus, DialogEvent, EventName
 from sojourn.dialogs.failures import ErrorHandlers, Errors
 from sojourn.dialogs.filters import Filter, Rule, all_of, any_of, anyone, filtered, nobody, owner, role, users
+from sojourn.dialogs.handle import Handle
 from sojourn.dialogs.lists import ListDialog, Slice
 from sojourn.dialogs.middleware import Middleware, Phase, Priority, Verdict
 from sojourn.dialogs.model import (

@@ -11,10 +11,12 @@ import msgspec
 from sojourn import limits
 from sojourn.dialogs import stored
 from sojourn.dialogs.context import Context
-from sojourn.dialogs.ending import Ending, HookFailedError, close, unfocus
-from sojourn.dialogs.events import DialogEvent, EventName
+from sojourn.dialogs.ending import HookFailedError, close
+from sojourn.dialogs.events import EventName
+from sojourn.dialogs.following import Done, follow
 from sojourn.dialogs.house import House, Moment, present
 from sojourn.dialogs.layout import Address
+from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import End, EndCode, Ended, State
 from sojourn.dialogs.registry import VersionError
 from sojourn.dialogs.seats import BusyError, Seat, ShutError
@@ -34,17 +36,6 @@ from sojourn.kernel import Attempt, Committed, Now, RankAtMost, Record
 __all__ = ["Closer"]
 
 _log = logging.getLogger(__name__)
-
-
-class _Closed(msgspec.Struct, kw_only=True):
-    """What one attempt has made of it: how the dialog ended, or that it was never running."""
-
-    tx: Attempt
-    type: str
-    ended: Ended[Any] | None
-    ending: Ending | None = None
-    error: Exception | None = None
-    ctx: Context | None = None
 
 
 class Closer:
@@ -71,10 +62,10 @@ class Closer:
             raise LeaseHeldError(
                 f"dialog {address.dialog_id} was handled all the time; nothing was written, try again"
             ) from None
-        closed = await self._seated(seat, end)
-        if closed.ended is None:
+        done = await self._seated(seat, end)
+        if done.ended is None:
             raise gone(address.dialog_id)
-        return closed.ended
+        return done.ended
 
     async def expire(self, address: Address) -> None:
         """End a dialog whose time is over; of one whose start has come to nothing, nothing is kept.
@@ -88,8 +79,8 @@ class Closer:
 
     def _within(self, ctx: Context, end: End) -> Ended[Any]:
         """End the dialog whose handler asks for it: with that handler's commit. Its `end` hook asks for nothing new."""
-        if ctx.ending is not None:
-            end = ctx.ending
+        if ctx.said.ending is not None:
+            end = ctx.said.ending
         else:
             end = ctx.end(end.result if end.has_result else msgspec.UNSET, code=end.code, reason=end.reason)
         at = datetime.fromtimestamp(ctx.now / 1_000, UTC)
@@ -97,39 +88,39 @@ class Closer:
 
     # -- With a lease of our own --------------------------------------------------------------------------------------
 
-    async def _seated(self, seat: Seat, end: End) -> _Closed:
+    async def _seated(self, seat: Seat, end: End) -> Done:
         seats, hook_failed = self._house.seats, list[Exception]()
 
-        async def work(tx: Attempt) -> _Closed:
+        async def work(tx: Attempt) -> Done:
             tx.guard(seat.held)
             if tx.number == 1:
                 tx.assume({seat.address.dialog: seat.dialog}, seat.now)
             record = await tx.get(seat.address.dialog)
-            closed = await self._close(tx, seat.address, record, end, hook_failed[0] if hook_failed else None)
+            done = await self._close(tx, seat.address, record, end, hook_failed[0] if hook_failed else None)
             tx.write(*seats.leaving(seat, goes_on=False))
-            return closed
+            return done
 
         try:
-            closed = await self._again(work, hook_failed)
+            done = await self._again(work, hook_failed)
         except BaseException:
             seats.give_up(seat)
             raise
         seats.leave(seat, None, seat.now)
-        await self._follow(seat.address, closed)
-        return closed
+        await follow(self._house, seat.address, done, None, {})
+        return done
 
-    async def _again(self, work: Any, hook_failed: list[Exception]) -> _Closed:  # noqa: ANN401
+    async def _again(self, work: Any, hook_failed: list[Exception]) -> Done:  # noqa: ANN401
         try:
-            closed: _Closed = await self._house.store.run(work)
+            done: Done = await self._house.store.run(work)
         except HookFailedError as failed:
             hook_failed.append(failed.error)
-            closed = await self._house.store.run(work)
+            done = await self._house.store.run(work)
         except (RefusedError, CapabilityError) as error:
             if isinstance(error, ClosedError | DialogStateError):
                 raise
             hook_failed.append(error)  # what the hook wrote can never be committed
-            closed = await self._house.store.run(work)
-        return closed
+            done = await self._house.store.run(work)
+        return done
 
     # -- Within a transaction of the caller's -------------------------------------------------------------------------
 
@@ -138,34 +129,34 @@ class Closer:
         if record is None:
             raise gone(address.dialog_id)
         try:
-            closed = await self._close(tx, address, record, end, None)
+            done = await self._close(tx, address, record, end, None)
         except HookFailedError as failed:
             raise failed.error from None
-        if closed.ended is None:
+        if done.ended is None:
             raise gone(address.dialog_id)
-        if closed.ending is not None:
-            tx.when_settled(lambda became: self._settled(address, closed, became))
-        return closed.ended
+        if done.outcome == "ended":
+            tx.when_settled(lambda became: self._settled(address, done, became))
+        return done.ended
 
-    def _settled(self, address: Address, closed: _Closed, became: Committed | CommitUnknownError | None) -> None:
+    def _settled(self, address: Address, done: Done, became: Committed | CommitUnknownError | None) -> None:
         if isinstance(became, Committed):
-            self._house.store.spawn(self._follow(address, closed), finish=True)
+            self._house.store.spawn(follow(self._house, address, done, None, {}), finish=True)
 
     # -- Both ---------------------------------------------------------------------------------------------------------
 
     async def _close(
         self, tx: Attempt, address: Address, record: Record | None, end: End, hook_failed: Exception | None
-    ) -> _Closed:
+    ) -> Done:
         if record is None:
-            return _Closed(tx=tx, type="", ended=None)
+            return Done(tx=tx, outcome="missing")
         row = stored.decode(record)
         if row.closed is not None:
-            return _Closed(tx=tx, type=row.type, ended=ended_here(self._house, address, row))
+            return Done(tx=tx, outcome="duplicate", ended=ended_here(self._house, address, row))
         if row.state is State.STARTING:
             if end is not EXPIRY:
                 raise DialogStateError(address.dialog_id, row.state, "it has not started yet, so it cannot end")
             tx.delete(address.dialog)
-            return _Closed(tx=tx, type=row.type, ended=None)
+            return Done(tx=tx, outcome="missing", row=row, events=(EventName.START_FAILED,))
         registered = self._house.registry.named(row.type)
         dialog, unreadable = None, None
         if registered is not None:
@@ -176,7 +167,7 @@ class Closer:
         moment = Moment(address, row, await tx.now(), record.rank or limits.RANK_MAX)
         if moment.is_overdue:
             end = EXPIRY  # whoever ends it: its time was over before
-        ctx = await self._house.context(tx, moment, None, None, None, {}, tokens_age=False)
+        ctx = await self._house.context(tx, moment, Phase.END, None, None, {}, tokens_age=False)
         try:
             ending = await close(
                 self._house,
@@ -189,37 +180,17 @@ class Closer:
                 hook_failed=hook_failed,
             )
         finally:
-            ctx.close()
-        return _Closed(
-            tx=tx, type=row.type, ended=ending.ended, ending=ending, error=unreadable or ending.error, ctx=ctx
-        )
-
-    async def _follow(self, address: Address, closed: _Closed) -> None:
-        """Do what follows the commit."""
-        house, ending, outcome = self._house, closed.ending, closed.tx.outcome
-        revision = None if outcome is None else outcome.revision
-        if ending is not None and ending.following and revision is not None:
-            await house.performer.perform(ending.following, revision, None)
-        if closed.error is not None and closed.ctx is not None:
-            await house.report(house.errors.end, closed.error, closed.ctx)
-        if ending is None and closed.ended is not None:
-            return  # it had ended before
-        if ending is not None and ending.row.focus:
-            await unfocus(house.store, address.dialog_id, ending.row.focus)
-        names: tuple[EventName, ...] = (EventName.START_FAILED,)
-        if closed.ended is not None:
-            is_expired = closed.ended.code == EndCode.EXPIRED
-            names = (EventName.ENDED, EventName.EXPIRED) if is_expired else (EventName.ENDED,)
-        house.tell(
-            *(
-                DialogEvent(
-                    name=name,
-                    dialog_id=address.dialog_id,
-                    type=closed.type,
-                    revision=revision,
-                    ended=closed.ended,
-                    error=closed.error,
-                )
-                for name in names
-            )
+            ctx.said.is_over = True
+        failed = unreadable or ending.error
+        is_expired = ending.ended.code == EndCode.EXPIRED
+        return Done(
+            tx=tx,
+            outcome="ended",
+            row=ending.row,
+            ended=ending.ended,
+            error=failed,
+            failed_at=None if failed is None else self._house.errors.end,
+            ctx=ctx,
+            following=ending.following,
+            events=(EventName.ENDED, EventName.EXPIRED) if is_expired else (EventName.ENDED,),
         )

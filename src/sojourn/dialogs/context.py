@@ -7,21 +7,19 @@ rival, leaves none of them behind.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 import msgspec
 
 from sojourn import limits
+from sojourn.dialogs.arguments import as_text, converted
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import (
     Button,
     Component,
     Edit,
-    Effect,
     End,
     EndCode,
     Field,
@@ -37,12 +35,12 @@ from sojourn.dialogs.model import (
     User,
     View,
     Words,
-    checked_effect,
     checked_name,
     checked_text,
     shown,
 )
 from sojourn.dialogs.platform import NOBODY, Interaction
+from sojourn.dialogs.said import Said
 from sojourn.dialogs.spills import Spills
 from sojourn.dialogs.tokens import Token, TokenCodec
 from sojourn.errors import DialogStateError, InvalidError, LimitError
@@ -58,7 +56,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """What a context is made of: the dialog as it was found, and what is done with it now."""
 
     dialog_id: str
-    phase: Phase | None
+    phase: Phase
     interaction: Interaction | None
     token: Token | None
     owner: User
@@ -86,16 +84,12 @@ class Context:
     this step: what is written through it is committed with the dialog. `attempt` counts how often the handler has run
     for it. `now` is engine time in milliseconds, `remaining` what is left to live (None: it does not end by itself).
     `token_page` is the page that an action's token names where none is given; stages know by it whose a click is.
+    `said` is what was said so far, for who handles the interaction.
     """
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self._effects: list[Effect] = []
-        self._view = setting.view
-        self._shown = False
-        self.is_over = False
-        self._focus: bool | None = None
-        self.ending: End | None = None
+        self.said = Said(setting.view, setting.spills)
         token = setting.token
         self.dialog_id = setting.dialog_id
         self.phase = setting.phase
@@ -142,7 +136,7 @@ class Context:
     @property
     def view(self) -> View | None:
         """What the dialog shows, with what this step has changed of it."""
-        return self._view
+        return self.said.view
 
     @property
     def words(self) -> Words:
@@ -160,7 +154,7 @@ class Context:
         Raises:
             InvalidError: the arguments do not fit; they may be those of an older version.
         """
-        return await handler(self, *_converted(handler, self.args))
+        return await handler(self, *converted(handler, self.args))
 
     # -- Components ---------------------------------------------------------------------------------------------------
 
@@ -176,13 +170,13 @@ class Context:
         revision = self._setting.renders + 1 if self._setting.tokens_age else None
         if page is None and action is not None:
             page = self.token_page
-        token = Token(self.dialog_id, _action_name(action), tuple(map(_as_text, args)), page, revision)
+        token = Token(self.dialog_id, _action_name(action), tuple(map(as_text, args)), page, revision)
         try:
             return self._setting.codec.encode(token)
         except LimitError:
             if not args:
                 raise
-        spilled = msgspec.structs.replace(token, args=(), spill=self._setting.spills.keep(token.args))
+        spilled = msgspec.structs.replace(token, args=(), spill=self.said.spills.keep(token.args))
         return self._setting.codec.encode(spilled)
 
     def button(
@@ -245,9 +239,9 @@ class Context:
         self._check_going_on()
         view = View.of(text, components)
         if self.phase is not Phase.START and not self._setting.is_page:
-            self._add(Reply(self.origin or self.place, view))
+            self.said.add(Reply(self.origin or self.place, view))
         elif self.phase is Phase.START and self.origin is None and self.interaction is not None:
-            self._show(shown(view))
+            self.said.show(shown(view))
             self.origin = await self.interaction.responder.reply(view)
         else:  # a first message is out already: from before, or from an attempt whose commit met a rival
             await self.edit_origin(view)
@@ -260,10 +254,8 @@ class Context:
         """
         self._check_going_on()
         view = View.of(text, components)
-        edit = Edit(self.origin or self.place, shown(view))
-        self._show(view)
-        self._effects = [effect for effect in self._effects if not isinstance(effect, Edit)]
-        self._effects.append(edit)
+        self.said.add(Edit(self.origin or self.place, view))
+        self.said.show(view)
 
     async def notify(self, text: str) -> None:
         """Say something to whoever interacts, and to nobody else, after the commit.
@@ -273,12 +265,12 @@ class Context:
         """
         self._check_going_on()
         checked_text("text", text)
-        self._add(Notice(self.place, msgspec.structs.replace(self.user, roles=frozenset()), text))
+        self.said.add(Notice(self.place, msgspec.structs.replace(self.user, roles=frozenset()), text))
 
     async def open_form(self, form: Form) -> None:
         """Open a form for whoever interacts, after the commit. Where a platform has none, that is logged."""
         self._check_going_on()
-        self._add(OpenForm(self.place, form))
+        self.said.add(OpenForm(self.place, form))
 
     def focus(self) -> None:
         """Have what this person writes in this chat from now on handled by this dialog, until it ends.
@@ -289,12 +281,12 @@ class Context:
         self._check_going_on()
         if self.interaction is None:
             raise DialogStateError(self.dialog_id, "alone", "nobody interacts whose messages it could take")
-        self._focus = True
+        self.said.focus = True
 
     def unfocus(self) -> None:
         """Leave what this person writes in this chat to others again."""
         self._check_going_on()
-        self._focus = False
+        self.said.focus = False
 
     def end(self, result: object = msgspec.UNSET, *, code: str | int = EndCode.SELF_ENDED, reason: str = "") -> End:
         """Return the answer that ends the dialog. The first one of a handler counts, returned or not.
@@ -305,60 +297,12 @@ class Context:
             DialogStateError: it is ending already, or this interaction is over.
         """
         self._check_going_on()
-        if self.ending is None:
-            self.ending = made_end(result, code, reason)
-        return self.ending
-
-    # -- For who handles the interaction ------------------------------------------------------------------------------
-
-    @property
-    def effects(self) -> tuple[Effect, ...]:
-        """What is to be done after the commit, in order."""
-        return tuple(self._effects)
-
-    @property
-    def has_shown(self) -> bool:
-        """Say whether this step has changed what the dialog shows."""
-        return self._shown
-
-    @property
-    def wants_focus(self) -> bool | None:
-        """Say whether the dialog is to take what the person writes; None: as before."""
-        return self._focus
-
-    @property
-    def known_at(self) -> str | None:
-        """Who interacts in which chat, as the focus of dialogs is kept by; None where nobody does."""
-        return None if self.interaction is None else self.interaction.known_at
-
-    @property
-    def spilled(self) -> dict[str, tuple[str, ...]]:
-        """Arguments that no token had room for."""
-        return self._setting.spills.all()
-
-    def turn_to_end(self, end: End) -> None:
-        """Go on to the end of the dialog: what was said so far stands, and no other end counts."""
-        self.phase = None
-        self.ending = end
-
-    def forget(self, effects: int, view: View | None) -> None:
-        """Take back what was said since there were this many effects, and this view."""
-        del self._effects[effects:]
-        self._view = view
-
-    def close(self) -> None:
-        """Refuse everything from now on: the interaction is over."""
-        self.is_over = True
-
-    def _add(self, effect: Effect) -> None:
-        self._effects.append(checked_effect(effect))
-
-    def _show(self, view: View) -> None:
-        self._view = view
-        self._shown = True
+        if self.said.ending is None:
+            self.said.ending = made_end(result, code, reason)
+        return self.said.ending
 
     def _check_going_on(self) -> None:
-        if self.is_over:
+        if self.said.is_over:
             raise DialogStateError(
                 self.dialog_id, "left", "this interaction is over; a context is for its handler only"
             )
@@ -384,11 +328,6 @@ def made_end(result: object, code: object, reason: object) -> End:
     return End(result if has_result else None, str(code), reason or str(code), has_result)
 
 
-# -- Arguments as text ------------------------------------------------------------------------------------------------
-
-_STRUCTURED: Final = (list, dict, tuple, set, frozenset)
-
-
 def _check_marked(action: Callable[..., Any] | str | None, kind: Kind) -> None:
     """Refuse a method that would not be called by what leads to it."""
     if callable(action) and kind not in getattr(action, KINDS, ()):
@@ -399,60 +338,3 @@ def _action_name(action: Callable[..., Any] | str | None) -> str | None:
     if action is None:
         return None
     return checked_name("action", action if isinstance(action, str) else getattr(action, "__name__", None))
-
-
-def _as_text(value: object) -> str:
-    """Return an argument as text; `_converted` makes the value of it again."""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(int(value))
-    try:
-        plain: object = msgspec.to_builtins(value)
-        return plain if isinstance(plain, str) else msgspec.json.encode(plain).decode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidError("args", f"an argument has no text form: {error}") from error
-
-
-def _converted(handler: Callable[..., Any], args: tuple[str, ...]) -> tuple[Any, ...]:
-    kinds, least = _parameters(getattr(handler, "__func__", handler))
-    if not least <= len(args) <= len(kinds):
-        raise InvalidError("args", f"{len(args)} came, and the handler takes {least} to {len(kinds)}")
-    return tuple(_of_text(text, kind) for text, kind in zip(args, kinds, strict=False))
-
-
-def _of_text(text: str, kind: Any) -> Any:  # noqa: ANN401  whatever was annotated
-    if kind is str or kind is Any:
-        return text
-    try:
-        return msgspec.convert(text, kind, strict=False)
-    except msgspec.ValidationError:
-        try:
-            return msgspec.json.decode(text, type=kind, strict=False)
-        except (ValueError, RecursionError) as error:
-            raise InvalidError("args", f"what a component carried does not fit its handler: {error}") from error
-
-
-@lru_cache(maxsize=4_096)
-def _parameters(function: Callable[..., Any]) -> tuple[tuple[Any, ...], int]:
-    """Return the types of what a handler takes behind `self` and the context, and how many of them it needs."""
-    parameters = [
-        one
-        for one in list(inspect.signature(function).parameters.values())[2:]
-        if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}
-    ]
-    try:
-        hints = get_type_hints(function)
-    except NameError:  # a class within a function, whose other annotations name what only that function knows
-        hints = {}
-        scope: dict[str, Any] = function.__globals__
-        for one in parameters:
-            named = one.annotation
-            hints[one.name] = _BUILTINS.get(named, scope.get(named, Any)) if isinstance(named, str) else named
-    kinds = tuple(hints.get(one.name, Any) for one in parameters)
-    return kinds, sum(one.default is one.empty for one in parameters)
-
-
-_BUILTINS: Final[dict[str, Any]] = {kind.__name__: kind for kind in (str, int, float, bool)}

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, cast, overload
+from typing import Any, Final, Self, TypeVar, cast, overload
 
 from msgspec import UNSET, UnsetType
 
@@ -36,6 +36,7 @@ from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.dispatching import Dispatcher, MissingHandler
 from sojourn.dialogs.events import Bus, DialogEvent, EventFilter, EventName, Subscriber
 from sojourn.dialogs.failures import Errors
+from sojourn.dialogs.handle import Handle
 from sojourn.dialogs.house import House, present
 from sojourn.dialogs.keyring import Keyring
 from sojourn.dialogs.middleware import Middleware, MiddlewareList, Phase, Priority
@@ -53,7 +54,7 @@ from sojourn.dialogs.performing import Completion, Performer
 from sojourn.dialogs.platform import Interaction, Platform
 from sojourn.dialogs.registry import Registry
 from sojourn.dialogs.seats import Seats
-from sojourn.dialogs.starting import Outcome, Starter, Wish
+from sojourn.dialogs.starting import Starter, Wish
 from sojourn.dialogs.waiting import Waiter, checked_timeout
 from sojourn.dialogs.watchdog import Watchdog
 from sojourn.errors import (
@@ -69,7 +70,7 @@ from sojourn.kernel import Attempt, Cursor, Leases, Listing, Page, RankSpan, Rea
 from sojourn.kernel.listing import checked_limit
 from sojourn.kernel.waiting import first_of
 
-__all__ = ["Dialogs", "Handle"]
+__all__ = ["Dialogs"]
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class Dialogs:
             wait=wait.total_seconds(),
             partition=partition,
             registry=registry,
-            middleware={phase: MiddlewareList() for phase in Phase},
+            middleware={Phase.START: MiddlewareList(), Phase.UPDATE: MiddlewareList()},
             errors=self.errors,
             bus=self.events,
         )
@@ -206,7 +207,7 @@ class Dialogs:
 
         if middleware is None:
             return used
-        used(middleware)
+        listed.add(middleware, priority, skips_filter=skips_filter)
         return lambda: listed.remove(middleware)
 
     def on_missing(self, handler: M) -> M:
@@ -546,54 +547,6 @@ class Dialogs:
         self._working -= 1
         if not self._working:
             self._idle.set()
-
-
-class Handle(Generic[R]):
-    """One dialog, by its id. A handle is made again from the id alone, in any process: `Dialogs.handle`.
-
-    `outcome` says what became of the start that gave this handle; None, where the handle was made from an id.
-    """
-
-    def __init__(self, dialogs: Dialogs, dialog_id: str, outcome: Outcome | None) -> None:
-        self._dialogs = dialogs
-        self.id = dialog_id
-        self.outcome = outcome
-
-    async def wait(self, timeout: timedelta | float | None = None) -> Ended[R]:  # noqa: ASYNC109  by the store's clock
-        """Wait for the end, as `Dialogs.wait` does.
-
-        Raises:
-            DialogGoneError: it was never started, or its end is forgotten. TimeoutError: it goes on.
-            InvalidError: the timeout is out of form. ClosedError: the store was closed.
-        """
-        return await self._dialogs.wait(self.id, timeout)
-
-    async def end(
-        self,
-        *,
-        code: str | int = EndCode.CANCELLED,
-        reason: str = "",
-        result: object = UNSET,
-        tx: Attempt | None = None,
-    ) -> Ended[R]:
-        """End it, as `Dialogs.end` does.
-
-        Raises:
-            DialogGoneError: there is no such dialog. DialogStateError: it is still starting.
-            InvalidError: something is out of form. LimitError: beyond a limit.
-            LeaseHeldError: others had it all the time; nothing was written.
-            UnavailableError: the store could not be reached; nothing was written.
-            CommitUnknownError: the answer was lost; ending it again tells.
-        """
-        return await self._dialogs.end(self.id, code=code, reason=reason, result=result, tx=tx)
-
-    async def info(self) -> DialogInfo | None:
-        """Return what is known of it, None: nothing.
-
-        Raises:
-            CorruptError: its record is damaged. UnavailableError: the store could not be reached.
-        """
-        return await self._dialogs.get(self.id)
 
 
 _UNANSWERED: Final = frozenset({EndCode.EXPIRED, EndCode.CANCELLED, EndCode.STOPPED, EndCode.SUSPENDED})

@@ -9,20 +9,20 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
 from sojourn import limits
 from sojourn.dialogs import layout, stored
-from sojourn.dialogs.ending import unfocus
 from sojourn.dialogs.events import DialogEvent, EventName
 from sojourn.dialogs.failures import as_error, is_cancelled
+from sojourn.dialogs.following import Done, follow
 from sojourn.dialogs.house import House
-from sojourn.dialogs.model import Cause, DialogInfo, Dispatched, Edit, EndCode, Kind, View
+from sojourn.dialogs.model import Cause, DialogInfo, Dispatched, Edit, EndCode, Handled, Kind, View
 from sojourn.dialogs.platform import Interaction
 from sojourn.dialogs.seats import BusyError, RepeatedError, ShutError
-from sojourn.dialogs.stepping import DroppedError, Step, Stepper
+from sojourn.dialogs.stepping import DroppedError, Stepper
 from sojourn.dialogs.tokens import Token
 from sojourn.errors import ClosedError, SojournError
 from sojourn.kernel import Reads
@@ -98,7 +98,7 @@ class Dispatcher:
         house = self._house
         address = house.address(found.dialog_id)
         try:
-            step = await self._stepper.step(address, found.token, interaction, meta)
+            done = await self._stepper.step(address, found.token, interaction, meta)
         except ShutError as shut:
             if found.token is None:
                 return Dispatched("foreign")  # what somebody writes is not for a dialog that is over
@@ -113,50 +113,24 @@ class Dispatcher:
         except DroppedError:
             await self._answered(interaction)
             return Dispatched("dropped", found.dialog_id)
-        return await self._stepped(found.dialog_id, step, interaction, meta)
+        await follow(house, address, done, interaction, meta)
+        await self._tell_person(done, interaction, found.dialog_id)
+        outcome = cast("Handled", done.outcome)
+        return Dispatched(outcome, found.dialog_id, done.cause, done.error, done.ended)
 
-    async def _stepped(self, dialog_id: str, step: Step, interaction: Interaction, meta: dict[str, Any]) -> Dispatched:
-        """Do what follows the commit: effects, an answer where there was none, error handlers, events."""
-        house = self._house
-        revision = None if step.tx.outcome is None else step.tx.outcome.revision
-        if step.following and revision is not None:
-            await house.performer.perform(step.following, revision, interaction)
-        if step.ended is not None and step.row is not None and step.row.focus:
-            house.store.spawn(unfocus(house.store, dialog_id, step.row.focus), finish=True)
-        if step.failed_at is not None and step.error is not None and step.ctx is not None:
-            await house.report(step.failed_at, step.error, step.ctx)
-        await self._tell_person(step, interaction, dialog_id)
-        kind = "" if step.row is None else step.row.type
-        events = [
-            DialogEvent(
-                name=name,
-                dialog_id=dialog_id,
-                type=kind,
-                revision=revision,
-                interaction=interaction,
-                ended=step.ended,
-                error=step.error,
-                meta=meta,
-            )
-            for name in step.events
-            if house.bus.wants(name)
-        ]
-        house.tell(*events)
-        return Dispatched(step.result, dialog_id, step.cause, step.error, step.ended)
-
-    async def _tell_person(self, step: Step, interaction: Interaction, dialog_id: str) -> None:
+    async def _tell_person(self, done: Done, interaction: Interaction, dialog_id: str) -> None:
         words = self._house.words
-        match step.result:
+        match done.outcome:
             case "denied":
                 await self._say(interaction, words.denied)
             case "stale":
                 await self._say(interaction, words.stale)
-            case "failed" if step.error is None or not self._house.errors.update.has(step.error):
+            case "failed" if done.error is None or not self._house.errors.update.has(done.error):
                 await self._say(interaction, words.failed)
             case "missing":
-                if step.error is not None and step.failed_at is None:
-                    _log.warning("dialog %s cannot be read here: %s", dialog_id, step.error)
-                await self._missing(step.cause or Cause.UNKNOWN, interaction, None)
+                if done.error is not None and done.failed_at is None:
+                    _log.warning("dialog %s cannot be read here: %s", dialog_id, done.error)
+                await self._missing(done.cause or Cause.UNKNOWN, interaction, None)
             case "foreign":
                 pass
             case _:

@@ -15,6 +15,7 @@ from sojourn.dialogs.context import Context
 from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.failures import as_error, is_cancelled
 from sojourn.dialogs.house import House, Moment, within
+from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import End, Ended, State
 from sojourn.dialogs.performing import Following
 from sojourn.dialogs.registry import Form, Registered
@@ -89,7 +90,7 @@ async def close(  # noqa: PLR0913  what ends, why, and within what
         closed=closed,
     )
     tx.put(address.dialog, stored.encode(row), ttl=house.retain)
-    following = house.performer.effects(address, row.platform, ctx.effects)
+    following = house.performer.effects(address, row.platform, ctx.said.effects)
     following += house.performer.completion(address, row)
     tx.write(*(one.put for one in following))
     value = end.result if end.has_result else None if registered is None else registered.result_of(result)
@@ -109,8 +110,8 @@ def _tentative(
 
 async def _hooked(house: House, tx: Attempt, ctx: Context, dialog: Dialog[Any], end: End) -> Exception | None:
     """Call the hook; what it raises is returned, and what it did is undone."""
-    ctx.turn_to_end(end)
-    mark, effects, view = tx.mark(), len(ctx.effects), ctx.view
+    ctx.phase, ctx.said.ending = Phase.END, end
+    mark, said = tx.mark(), ctx.said.mark()
     was_awaited = tx.is_awaited
     result = end.result if end.has_result else vars(dialog).get("result")
     ended = Ended(ctx.dialog_id, end.code, end.reason, result, engine_clock.moment(ctx.now))
@@ -124,7 +125,7 @@ async def _hooked(house: House, tx: Attempt, ctx: Context, dialog: Dialog[Any], 
         if tx.is_awaited and not was_awaited:
             raise HookFailedError(error) from failed
         tx.undo(mark)
-        ctx.forget(effects, view)
+        ctx.said.undo(said)
         return error
     return None
 

@@ -1,7 +1,8 @@
 """What happens to errors: who is told of which, by their class. Nothing that the told one does can make it worse.
 
     async def say_so(error: PaymentRefused, ctx: Context) -> None:
-        await ctx.interaction.responder.notify("The payment was refused.")
+        if ctx.interaction is not None:
+            await ctx.interaction.responder.notify("The payment was refused.")
 
     dialogs.errors.update.set(PaymentRefused, say_so)
 
@@ -75,14 +76,15 @@ class ErrorHandlers:
         """
         self._fallback = self._logged if consumer is None else _checked(consumer)
 
-    async def tell(self, error: BaseException, ctx: Context) -> None:
-        """Tell who is to be told, once, and wait for that. What it raises is logged.
+    async def tell(self, error: BaseException, ctx: Context) -> bool:
+        """Tell who is to be told, once, and wait for that; return whether a consumer has dealt with it.
 
-        Cancelled, it stops waiting, and that goes on to the caller.
+        What it raises is logged, and then nobody has dealt with it; nor has the fallback. Cancelled, it stops waiting,
+        and that goes on to the caller.
         """
-        consumer = self.get(error) or self._fallback
+        consumer = self.get(error)
         try:
-            told = consumer(error, ctx)
+            told = (consumer or self._fallback)(error, ctx)
             if inspect.isawaitable(told):
                 await told
         except (Exception, asyncio.CancelledError) as raised:
@@ -91,6 +93,8 @@ class ErrorHandlers:
             _log.exception(
                 "who handles errors of the %s of dialogs has failed at that of %s", self._phase, ctx.dialog_id
             )
+            return False
+        return consumer is not None
 
     def _logged(self, error: BaseException, ctx: Context) -> None:
         _log.error("the %s of dialog %s has failed", self._phase, ctx.dialog_id, exc_info=error)

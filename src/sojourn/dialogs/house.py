@@ -47,7 +47,7 @@ async def within(store: Store, ctx: Context, work: Awaitable[T]) -> T:
 def present(store: Store, dialog_id: str) -> Context | None:
     """Return the context of the handler of this dialog that the caller runs within, None where there is none."""
     for kept_in, ctx in _present.get():
-        if kept_in is store and ctx.dialog_id == dialog_id and not ctx.is_over:
+        if kept_in is store and ctx.dialog_id == dialog_id and not ctx.said.is_over:
             return ctx
     return None
 
@@ -105,7 +105,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
         self,
         tx: Attempt,
         moment: Moment,
-        phase: Phase | None,
+        phase: Phase,
         interaction: Interaction | None,
         token: Token | None,
         meta: dict[str, Any],

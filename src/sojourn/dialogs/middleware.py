@@ -30,10 +30,11 @@ T = TypeVar("T")
 
 
 class Phase(StrEnum):
-    """What a middleware stands before: the start of a dialog, or its use."""
+    """What is being done with a dialog. Middleware stands before its start, and before its use."""
 
     START = "start"
     UPDATE = "update"
+    END = "end"
 
 
 class Priority(IntEnum):

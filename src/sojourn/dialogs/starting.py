@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -19,12 +19,13 @@ from sojourn.dialogs.context import Context
 from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.dispatching import Early
 from sojourn.dialogs.ending import HookFailedError, close
-from sojourn.dialogs.events import DialogEvent, EventName
-from sojourn.dialogs.failures import ErrorHandlers, as_error, is_cancelled
+from sojourn.dialogs.events import EventName
+from sojourn.dialogs.failures import as_error, is_cancelled
+from sojourn.dialogs.following import Done, follow
 from sojourn.dialogs.house import House, Moment, within
 from sojourn.dialogs.middleware import Phase
-from sojourn.dialogs.model import End, Ended, Place, State, checked_id, checked_ttl, mint
-from sojourn.dialogs.performing import Completion, Following
+from sojourn.dialogs.model import End, Place, State, checked_id, checked_ttl, mint
+from sojourn.dialogs.performing import Completion
 from sojourn.dialogs.platform import Interaction
 from sojourn.dialogs.registry import Registered, checked_life
 from sojourn.dialogs.seats import BusyError, Seat
@@ -62,23 +63,10 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     meta: dict[str, Any]
 
 
-class Started(msgspec.Struct, kw_only=True):
-    """What one attempt has made of a start."""
-
-    tx: Attempt
-    outcome: Outcome
-    row: Row
-    following: list[Following] = []
-    ended: Ended[Any] | None = None
-    failed_at: ErrorHandlers | None = None
-    error: Exception | None = None
-    ctx: Context | None = None
-
-
 class _FailedError(Exception):
-    def __init__(self, started: Started) -> None:
+    def __init__(self, done: Done) -> None:
         super().__init__()
-        self.started = started
+        self.done = done
 
 
 class Starter:
@@ -109,9 +97,10 @@ class Starter:
             raise DialogExistsError(
                 f"a dialog {dialog_id} was started before; take another id, or none to have one made"
             ) from error
-        started = await self._in(seat, _Beginning(house, seat, registered, wish, row))
-        await self._follow(dialog_id, started, wish)
-        return dialog_id, started.outcome
+        done = await self._in(seat, _Beginning(house, seat, registered, wish, row))
+        await follow(house, address, done, wish.interaction, wish.meta)
+        await self._tell_person(done, wish.interaction)
+        return dialog_id, cast("Outcome", done.outcome)
 
     def _first_row(self, registered: Registered[Any], dialog: Dialog[Any], wish: Wish) -> Row:
         """Return the row of a dialog that starts; what is out of form is refused here, before anything is stored."""
@@ -133,52 +122,27 @@ class Starter:
         )
         return registered.kept(dialog, row)
 
-    async def _in(self, seat: Seat, beginning: _Beginning) -> Started:
+    async def _in(self, seat: Seat, beginning: _Beginning) -> Done:
         seats = self._house.seats
         try:
-            started = await beginning.run()
-            if started.outcome == "failed":
+            done = await beginning.run()
+            if done.outcome == "failed":
                 await beginning.undo()
         except BaseException:
             seats.give_up(seat)
             raise
         seats.leave(seat, None, seat.now)
-        return started
+        return done
 
-    async def _follow(self, dialog_id: str, started: Started, wish: Wish) -> None:
-        house, interaction = self._house, wish.interaction
-        revision = None if started.tx.outcome is None else started.tx.outcome.revision
-        if started.following and revision is not None:
-            await house.performer.perform(started.following, revision, interaction)
-        if started.failed_at is not None and started.error is not None and started.ctx is not None:
-            await house.report(started.failed_at, started.error, started.ctx)
-        responder, words = interaction.responder, house.words
-        is_told = started.error is not None and house.errors.start.has(started.error)
-        answer = {
-            "denied": lambda: responder.notify(words.denied),
-            "failed": responder.ack if is_told else lambda: responder.notify(words.failed),
-            "started": responder.ack,
-        }[started.outcome]
-        await house.contained(answer(), f"answering who started dialog {dialog_id}")
-        names = {
-            "denied": (EventName.DENIED,),
-            "failed": (EventName.START_FAILED,),
-            "started": (EventName.STARTED,) if started.ended is None else (EventName.STARTED, EventName.ENDED),
-        }[started.outcome]
-        events = [
-            DialogEvent(
-                name=name,
-                dialog_id=dialog_id,
-                type=started.row.type,
-                revision=revision,
-                interaction=interaction,
-                ended=started.ended,
-                error=started.error,
-                meta=wish.meta,
-            )
-            for name in names
-        ]
-        house.tell(*events)
+    async def _tell_person(self, done: Done, interaction: Interaction) -> None:
+        house, responder = self._house, interaction.responder
+        if done.outcome == "denied":
+            answer = responder.notify(house.words.denied)
+        elif done.outcome == "failed" and not (done.error and house.errors.start.has(done.error)):
+            answer = responder.notify(house.words.failed)
+        else:
+            answer = responder.ack()
+        await house.contained(answer, "answering who started a dialog")
 
 
 class _Beginning:
@@ -194,20 +158,20 @@ class _Beginning:
         self._hook_failed: Exception | None = None
         self._ctx: Context | None = None
 
-    async def run(self) -> Started:
+    async def run(self) -> Done:
         """Start it, in as many attempts as that takes."""
         while True:
             try:
                 return await self._house.store.run(self._attempt)
             except _FailedError as failed:
-                return failed.started
+                return failed.done
             except HookFailedError as failed:
                 self._hook_failed = failed.error
             except (RefusedError, CapabilityError) as error:
                 # What the application wrote in this step can never be committed; perhaps it was the hook.
                 if self._ctx is None or isinstance(error, ClosedError):
                     raise
-                if self._ctx.phase is None and self._hook_failed is None:
+                if self._ctx.phase is Phase.END and self._hook_failed is None:
                     self._hook_failed = error
                 else:
                     return self._failed(self._ctx, error)
@@ -226,7 +190,7 @@ class _Beginning:
 
         await self._house.store.run(remove)
 
-    async def _attempt(self, tx: Attempt) -> Started:
+    async def _attempt(self, tx: Attempt) -> Done:
         house, seat, wish = self._house, self._seat, self._wish
         tx.guard(seat.held)
         if tx.number == 1:
@@ -245,23 +209,39 @@ class _Beginning:
             return await self._begun(ctx, dialog, moment)
         finally:
             self._origin = ctx.origin
-            ctx.close()
+            ctx.said.is_over = True
 
     async def _lost(self, tx: Attempt) -> bool:
         lease = await tx.get(self._seat.address.lease)
         return lease is None or lease.revision != self._seat.token
 
-    def _failed(self, ctx: Context, error: Exception) -> Started:
+    def _failed(self, ctx: Context, error: Exception) -> Done:
         failed_at = self._house.errors.start
-        return Started(tx=ctx.tx, outcome="failed", row=self._row, failed_at=failed_at, error=error, ctx=ctx)
+        return Done(
+            tx=ctx.tx,
+            outcome="failed",
+            row=self._row,
+            failed_at=failed_at,
+            error=error,
+            ctx=ctx,
+            events=(EventName.START_FAILED,),
+        )
 
-    def _denied(self, ctx: Context, row: Row, error: Exception | None) -> Started:
+    def _denied(self, ctx: Context, row: Row, error: Exception | None) -> Done:
         ctx.tx.delete(self._seat.address.dialog)
         ctx.tx.write(*self._house.seats.leaving(self._seat, goes_on=False))
         failed_at = None if error is None else self._house.errors.start
-        return Started(tx=ctx.tx, outcome="denied", row=row, error=error, failed_at=failed_at, ctx=ctx)
+        return Done(
+            tx=ctx.tx,
+            outcome="denied",
+            row=row,
+            failed_at=failed_at,
+            error=error,
+            ctx=ctx,
+            events=(EventName.DENIED,),
+        )
 
-    async def _begun(self, ctx: Context, dialog: Dialog[Any], moment: Moment) -> Started:
+    async def _begun(self, ctx: Context, dialog: Dialog[Any], moment: Moment) -> Done:
         """Ask middleware and filter, call the hook, and make the dialog run.
 
         What fails in the hook leaves nothing of the dialog behind.
@@ -274,15 +254,17 @@ class _Beginning:
                     return self._denied(ctx, moment.row, None)
                 is_let_through = True
                 answer: object = await within(house.store, ctx, dialog.start(ctx))
-            end = ctx.ending or (answer if isinstance(answer, End) else None)
+            end = ctx.said.ending or (answer if isinstance(answer, End) else None)
             if end is None:
                 row, rank = lived_on(self._registered, dialog, ctx, moment, refreshed=True)
                 row = msgspec.structs.replace(row, state=State.RUNNING)
                 tx.put(address.dialog, stored.encode(row), rank=rank)
                 await focused(house, tx, address, moment.row, row)
-                following = house.performer.effects(address, row.platform, ctx.effects)
+                following = house.performer.effects(address, row.platform, ctx.said.effects)
                 tx.write(*(one.put for one in following))
-                started = Started(tx=tx, outcome="started", row=row, following=following, ctx=ctx)
+                done = Done(
+                    tx=tx, outcome="started", row=row, following=following, ctx=ctx, events=(EventName.STARTED,)
+                )
             else:
                 ending = await close(
                     house,
@@ -294,7 +276,7 @@ class _Beginning:
                     ctx=ctx,
                     hook_failed=self._hook_failed,
                 )
-                started = Started(
+                done = Done(
                     tx=tx,
                     outcome="started",
                     row=ending.row,
@@ -303,6 +285,7 @@ class _Beginning:
                     failed_at=None if ending.error is None else house.errors.end,
                     error=ending.error,
                     ctx=ctx,
+                    events=(EventName.STARTED, EventName.ENDED),
                 )
         except HookFailedError:
             raise
@@ -314,4 +297,4 @@ class _Beginning:
                 return self._denied(ctx, moment.row, error)
             raise _FailedError(self._failed(ctx, error)) from failed
         tx.write(*house.seats.leaving(self._seat, goes_on=False))
-        return started
+        return done

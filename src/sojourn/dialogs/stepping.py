@@ -25,12 +25,12 @@ from sojourn.dialogs.context import Context, made_end
 from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.ending import Ending, HookFailedError, close
 from sojourn.dialogs.events import EventName
-from sojourn.dialogs.failures import ErrorHandlers, as_error, is_cancelled
+from sojourn.dialogs.failures import as_error, is_cancelled
+from sojourn.dialogs.following import Done
 from sojourn.dialogs.house import House, Moment, present, within
 from sojourn.dialogs.layout import Address
 from sojourn.dialogs.middleware import Phase
-from sojourn.dialogs.model import KEEP, REFRESH, Cause, Edit, End, EndCode, Ended, Handled, Keep, State
-from sojourn.dialogs.performing import Following
+from sojourn.dialogs.model import KEEP, REFRESH, Cause, Edit, End, EndCode, Handled, Keep, State
 from sojourn.dialogs.platform import Interaction
 from sojourn.dialogs.registry import Registered, VersionError, checked_life
 from sojourn.dialogs.seats import BusyError, RepeatedError, Seat, ShutError
@@ -40,31 +40,13 @@ from sojourn.errors import CapabilityError, ClosedError, CorruptError, InvalidEr
 from sojourn.kernel import Attempt, Committed, Now, Number, Put, Reads, Record, Transaction
 from sojourn.kernel.transaction import instant
 
-__all__ = ["DroppedError", "EXPIRY", "Step", "Stepper", "focused", "lived_on"]
+__all__ = ["DroppedError", "EXPIRY", "Stepper", "focused", "lived_on"]
 
 _log = logging.getLogger(__name__)
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 EXPIRY: Final = made_end(msgspec.UNSET, EndCode.EXPIRED, "")
-
-
-class Step(msgspec.Struct, kw_only=True):
-    """What one attempt has made of an interaction. `row` is the dialog from now on, where it was changed or shown."""
-
-    result: Handled
-    tx: Attempt
-    row: Row | None = None
-    value: bytes | None = None
-    rank: Number | None = None
-    cause: Cause | None = None
-    ended: Ended[Any] | None = None
-    failed_at: ErrorHandlers | None = None
-    error: Exception | None = None
-    ctx: Context | None = None
-    following: Sequence[Following] = ()
-    events: Sequence[EventName] = ()
-    revision: int = 0
 
 
 class _LostError(Exception):
@@ -74,9 +56,9 @@ class _LostError(Exception):
 class _FailedError(Exception):
     """The handler failed: nothing of its attempt may be committed."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, done: Done) -> None:
         super().__init__()
-        self.step = step
+        self.done = done
 
 
 class DroppedError(Exception):
@@ -89,7 +71,7 @@ class Stepper:
     def __init__(self, house: House) -> None:
         self._house = house
 
-    async def step(self, address: Address, token: Token | None, interaction: Interaction, meta: dict[str, Any]) -> Step:
+    async def step(self, address: Address, token: Token | None, interaction: Interaction, meta: dict[str, Any]) -> Done:
         """Handle an interaction with the dialog at the address, and commit what it has changed.
 
         Raises:
@@ -108,20 +90,20 @@ class Stepper:
                 _log.warning("the lease of dialog %s ended before its handler did", address.dialog_id)
         raise BusyError
 
-    async def _in(self, seat: Seat, work: _Work) -> Step:
+    async def _in(self, seat: Seat, work: _Work) -> Done:
         seats = self._house.seats
         try:
-            step = await work.run()
+            done = await work.run()
         except BaseException:
             seats.give_up(seat)
             raise
-        if step.result == "failed":
+        if done.outcome == "failed":
             await seats.leave_as_it_was(seat)
         else:
-            outcome = step.tx.outcome
-            dialog = None if outcome is None else _after(step, seat.dialog, outcome)
+            outcome = done.tx.outcome
+            dialog = None if outcome is None else _after(done, seat.dialog, outcome)
             seats.leave(seat, dialog, seat.now if outcome is None else outcome.now)
-        return step
+        return done
 
     async def _seat_or_dialog(self, address: Address, interaction: Interaction) -> Seat | Record:
         """Wait for the seat; or return the dialog, where it is of a type that handles what comes at once."""
@@ -168,25 +150,25 @@ class _Work:
         self._row: Row | None = None
         self._delivery = None if interaction.delivery_id is None else address.delivery(interaction.delivery_id)
 
-    async def run(self) -> Step:
+    async def run(self) -> Done:
         """Handle it, in as many attempts as that takes."""
         while True:
             try:
                 return await self._house.store.run(self._attempt)
             except _FailedError as failed:
-                return failed.step
+                return failed.done
             except HookFailedError as failed:
                 self._hook_failed = failed.error
             except (RefusedError, CapabilityError) as error:
                 # What the application wrote in this step can never be committed; perhaps it was the hook.
                 if self._ctx is None or isinstance(error, ClosedError):
                     raise
-                if self._ctx.phase is None and self._hook_failed is None:
+                if self._ctx.phase is Phase.END and self._hook_failed is None:
                     self._hook_failed = error
                 else:
                     return self._failed(self._ctx, error)
 
-    async def _attempt(self, tx: Attempt) -> Step:
+    async def _attempt(self, tx: Attempt) -> Done:
         record = await self._found(tx)
         moment = Moment(self._address, stored.decode(record), await tx.now(), record.rank or 0)
         row = moment.row
@@ -214,7 +196,7 @@ class _Work:
         try:
             return await self._handled(moment, registered, dialog, ctx)
         finally:
-            ctx.close()
+            ctx.said.is_over = True
 
     # -- What stands there --------------------------------------------------------------------------------------------
 
@@ -257,18 +239,18 @@ class _Work:
 
     # -- What becomes of it -------------------------------------------------------------------------------------------
 
-    def _unchanged(self, tx: Attempt, result: Handled, **more: Any) -> Step:
+    def _unchanged(self, tx: Attempt, outcome: Handled, **more: Any) -> Done:
         self._leave(tx, goes_on=True)
-        return Step(result=result, tx=tx, **more)
+        return Done(outcome=outcome, tx=tx, **more)
 
-    def _abandoned(self, tx: Attempt) -> Step:
+    def _abandoned(self, tx: Attempt) -> Done:
         """Remove a dialog whose start has come to nothing: whoever started it is gone, or its lease would stand."""
         tx.delete(self._address.dialog)
         self._leave(tx, goes_on=False)
-        return Step(result="missing", tx=tx, cause=Cause.UNKNOWN, events=(EventName.START_FAILED,))
+        return Done(outcome="missing", tx=tx, cause=Cause.UNKNOWN, events=(EventName.START_FAILED,))
 
-    async def _expired(self, tx: Attempt, moment: Moment, registered: Registered[Any], dialog: Dialog[Any]) -> Step:
-        ctx = await self._house.context(tx, moment, None, None, None, self._meta, tokens_age=False)
+    async def _expired(self, tx: Attempt, moment: Moment, registered: Registered[Any], dialog: Dialog[Any]) -> Done:
+        ctx = await self._house.context(tx, moment, Phase.END, None, None, self._meta, tokens_age=False)
         self._ctx, self._row = ctx, moment.row
         try:
             ending = await close(
@@ -282,16 +264,16 @@ class _Work:
                 hook_failed=self._hook_failed,
             )
         finally:
-            ctx.close()
+            ctx.said.is_over = True
         self._leave(tx, goes_on=False)
         return self._ended(tx, ctx, ending, "missing", (EventName.ENDED, EventName.EXPIRED))
 
-    def _ended(self, tx: Attempt, ctx: Context, ending: Ending, result: Handled, events: Sequence[EventName]) -> Step:
-        return Step(
-            result=result,
+    def _ended(self, tx: Attempt, ctx: Context, ending: Ending, outcome: Handled, events: Sequence[EventName]) -> Done:
+        return Done(
+            outcome=outcome,
             tx=tx,
             row=ending.row,
-            cause=Cause.EXPIRED if result == "missing" else None,
+            cause=Cause.EXPIRED if outcome == "missing" else None,
             ended=ending.ended,
             failed_at=None if ending.error is None else self._house.errors.end,
             error=ending.error,
@@ -300,16 +282,16 @@ class _Work:
             events=events,
         )
 
-    def _stale(self, tx: Attempt, row: Row, registered: Registered[Any]) -> Step:
+    def _stale(self, tx: Attempt, row: Row, registered: Registered[Any]) -> Done:
         shown = row.view if registered.stale == "render" else None
         effects = () if shown is None else (Edit(row.origin or self._interaction.place, shown),)
         following = self._house.performer.effects(self._address, row.platform, effects)
         tx.write(*(one.put for one in following))
         return self._unchanged(tx, "stale", following=following, row=row)
 
-    def _failed(self, ctx: Context, error: Exception) -> Step:
-        return Step(
-            result="failed",
+    def _failed(self, ctx: Context, error: Exception) -> Done:
+        return Done(
+            outcome="failed",
             tx=ctx.tx,
             row=self._row,
             failed_at=self._house.errors.update,
@@ -318,13 +300,13 @@ class _Work:
             events=(EventName.UPDATE_FAILED,),
         )
 
-    def _denied(self, ctx: Context, error: Exception | None) -> Step:
+    def _denied(self, ctx: Context, error: Exception | None) -> Done:
         failed_at = None if error is None else self._house.errors.update
-        step = self._unchanged(ctx.tx, "denied", error=error, failed_at=failed_at, ctx=ctx)
-        step.events = (EventName.DENIED,)
-        return step
+        done = self._unchanged(ctx.tx, "denied", error=error, failed_at=failed_at, ctx=ctx)
+        done.events = (EventName.DENIED,)
+        return done
 
-    async def _handled(self, moment: Moment, registered: Registered[Any], dialog: Dialog[Any], ctx: Context) -> Step:
+    async def _handled(self, moment: Moment, registered: Registered[Any], dialog: Dialog[Any], ctx: Context) -> Done:
         """Ask middleware and filter, call the handler, and write what it has changed.
 
         What fails in the handler, or in that, leaves nothing behind.
@@ -348,9 +330,9 @@ class _Work:
                     ctx=ctx,
                     hook_failed=self._hook_failed,
                 )
-                step = self._ended(ctx.tx, ctx, ending, "ended", (EventName.ENDED,))
+                done = self._ended(ctx.tx, ctx, ending, "ended", (EventName.ENDED,))
             else:
-                step = await self._went_on(moment, registered, dialog, ctx, outcome)
+                done = await self._went_on(moment, registered, dialog, ctx, outcome)
         except (HookFailedError, _LostError):
             raise
         except (Exception, asyncio.CancelledError) as failed:  # whatever the application raises
@@ -362,21 +344,21 @@ class _Work:
             raise _FailedError(self._failed(ctx, error)) from failed
         if self._delivery is not None:
             ctx.tx.put(self._delivery, b"", ttl=limits.DIALOG_DELIVERY_KEEP)
-        self._leave(ctx.tx, goes_on=step.result != "ended")
-        return step
+        self._leave(ctx.tx, goes_on=done.outcome != "ended")
+        return done
 
     async def _went_on(
         self, moment: Moment, registered: Registered[Any], dialog: Dialog[Any], ctx: Context, outcome: Keep
-    ) -> Step:
+    ) -> Done:
         house, tx = self._house, ctx.tx
         row, rank = lived_on(registered, dialog, ctx, moment, refreshed=outcome is REFRESH)
         value = stored.encode(row)
         tx.put(self._address.dialog, value, rank=rank)
         await focused(house, tx, self._address, moment.row, row)
-        following = house.performer.effects(self._address, row.platform, ctx.effects)
+        following = house.performer.effects(self._address, row.platform, ctx.said.effects)
         tx.write(*(one.put for one in following))
-        return Step(
-            result="refreshed" if outcome is REFRESH else "kept",
+        return Done(
+            outcome="refreshed" if outcome is REFRESH else "kept",
             tx=tx,
             row=row,
             value=value,
@@ -406,17 +388,18 @@ def lived_on(
         ttl = None if life is None else life // _MILLISECOND
         given = given or "ttl" in vars(dialog)
     focus = row.focus
-    if ctx.wants_focus is not None and ctx.known_at is not None:
-        others = tuple(one for one in focus if one != ctx.known_at)
-        focus = (*others, ctx.known_at) if ctx.wants_focus else others
+    if ctx.said.focus is not None and ctx.interaction is not None:
+        who = ctx.interaction.known_at
+        others = tuple(one for one in focus if one != who)
+        focus = (*others, who) if ctx.said.focus else others
     row = msgspec.structs.replace(
         row,
         ttl=ttl,
         ttl_given=given,
         origin=ctx.origin,
         view=ctx.view,
-        renders=row.renders + 1 if ctx.has_shown else row.renders,
-        spill=ctx.spilled,
+        renders=row.renders + 1 if ctx.said.is_shown else row.renders,
+        spill=ctx.said.spills.all(),
         focus=focus,
     )
     if not refreshed:
@@ -439,19 +422,19 @@ async def focused(house: House, tx: Attempt, address: Address, before: Row, row:
             await house.store.commit(Transaction(writes=(put,)))
 
 
-def _after(step: Step, before: Record, outcome: Committed) -> Record | None:
+def _after(done: Done, before: Record, outcome: Committed) -> Record | None:
     """Return the dialog as it stands after the commit, None where it is over."""
-    if step.ended is not None or step.cause is Cause.UNKNOWN:
+    if done.ended is not None or done.cause is Cause.UNKNOWN:
         return None
-    if step.value is None or step.rank is None or outcome.revision is None:
+    if done.value is None or done.rank is None or outcome.revision is None:
         return before
-    return Record(before.key, step.value, outcome.revision, rank=instant(step.rank, outcome.now))
+    return Record(before.key, done.value, outcome.revision, rank=instant(done.rank, outcome.now))
 
 
 def _outcome(ctx: Context, answer: object) -> Keep | End:
     """Return what a handler's answer means: the first end that it made counts, returned or not."""
-    if ctx.ending is not None:
-        return ctx.ending
+    if ctx.said.ending is not None:
+        return ctx.said.ending
     if isinstance(answer, End):
         return answer
     if answer is None or answer is False or answer is KEEP:

@@ -135,6 +135,8 @@ def _done(
 
 
 def _made(kind: Kind, place: Place, sender: Sender, **what: Any) -> RecordedInteraction:
+    if unknown := sender.keys() - (Shown if "token" in what else Sender).__optional_keys__:
+        raise TypeError(f"{min(unknown)!r} says nothing of a {kind}")
     user = sender.get("user", ANN)
     return RecordedInteraction(
         platform=sender.get("platform") or Screen(),

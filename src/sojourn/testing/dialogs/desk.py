@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -24,6 +25,13 @@ C = TypeVar("C", Button, Select)
 _LOOKS: Final = 100  # for what the background of the same process has begun to end, and not ended yet
 
 
+class _Process:
+    """What serves one desk or more, until it is restarted."""
+
+    def __init__(self, dialogs: Dialogs) -> None:
+        self.dialogs = dialogs
+
+
 class Desk:
     """Where somebody sits before a screen, and uses dialogs as people do: by what is shown there.
 
@@ -41,7 +49,7 @@ class Desk:
         self.screen = Screen() if screen is None else screen
         self.last: RecordedInteraction = command(platform=self.screen)
         self._make = make
-        self.dialogs = self._fresh()
+        self._process = _Process(self._fresh())
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,6 +62,11 @@ class Desk:
             if error is not None and isinstance(clock, ManualClock):  # a test that failed waits for no handler
                 await stack.enter_async_context(clock.rushing())
             await self.dialogs.close()
+
+    @property
+    def dialogs(self) -> Dialogs:
+        """The dialogs of the process that serves this desk."""
+        return self._process.dialogs
 
     @property
     def view(self) -> View:
@@ -142,9 +155,15 @@ class Desk:
                 break
 
     async def restart(self) -> None:
-        """Close the dialogs of this process, and go on with those of a new one."""
+        """Close the dialogs of this process, and go on with those of a new one, also for who sits beside."""
         await self.dialogs.close()
-        self.dialogs = self._fresh()
+        self._process.dialogs = self._fresh()
+
+    def beside(self, user: User | str) -> Desk:
+        """Return the desk of somebody else at the same screen, served by the same process; it need not be closed."""
+        desk = copy(self)
+        desk.user = User(user) if isinstance(user, str) else user
+        return desk
 
     @asynccontextmanager
     async def elsewhere(self) -> AsyncGenerator[Desk]:
@@ -168,8 +187,11 @@ class Desk:
             for one in _components(view, kind):
                 if fits(one) and not one.disabled:
                     return place, one
-        shown = [one for view in self.screen.views.values() for one in _components(view, kind)]
-        raise InvalidError(kind.__name__.lower(), f"none that is shown is meant and can be used; there are: {shown}")
+        shown = [_said(one) for view in self.screen.views.values() for one in _components(view, kind)]
+        raise InvalidError(
+            kind.__name__.lower(),
+            f"none that is shown is meant and can be used; there are: {', '.join(shown) or 'none at all'}",
+        )
 
 
 class _Beside(FaultyEngine):
@@ -180,6 +202,11 @@ class _Beside(FaultyEngine):
 
     async def close(self) -> None:
         """Do nothing: others still use it."""
+
+
+def _said(one: Button | Select) -> str:
+    text = one.label if isinstance(one, Button) else " | ".join(option.label for option in one.options)
+    return f"{text} (disabled)" if one.disabled else text
 
 
 def _components(view: View, kind: type[C]) -> Iterator[C]:
