@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -68,7 +69,7 @@ async def measure(pace: Pace) -> Row:
         figures=tuple(figures),
         remarks=(
             "Rows are those of records, receipts and change log. Memory includes SQLite's caches.",
-            "In memory the first time is the second one: until then the C library's allocator takes more than it needs.",
+            "In memory it is what Python gave out and still has: what the C library keeps of what is freed varies.",
             "Of each document that was changed two rows stay: itself, and the one saved revision that is kept here.",
         ),
     )
@@ -105,15 +106,14 @@ async def _measure_here(kind: str, number: int) -> list[_Left]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "footprint.db"
         in_memory = _KINDS[kind].in_memory
+        if in_memory:
+            tracemalloc.start()
         engine = MemoryEngine(clock=clock) if in_memory else SqliteEngine(path, clock=clock)
         rows = partial(_rows_in_memory, engine) if in_memory else partial(_rows_on_disk, path)
         async with Store(engine, clock=clock) as store:
             come_and_go = _KINDS[kind].of(store)
             await come_and_go(_FIRST)  # makes what is made once: the keys of the tokens, the name of the documents
             found = [await _left(store, clock, rows)]
-            if in_memory:
-                await for_each(range(number), come_and_go, _TASKS)
-                await _left(store, clock, rows)
             for _ in range(_ROUNDS):
                 await for_each(range(number), come_and_go, _TASKS)
                 found.append(await _left(store, clock, rows))
@@ -200,7 +200,7 @@ async def _left(store: Store, clock: ManualClock, rows: Callable[[], dict[str, i
     clock.advance(2 * limits.CHANGE_LOG_KEEP)  # sweeping is announced in the log
     await sweep_all(store)
     gc.collect()
-    return _Left(rows(), _resident_bytes(), len(gc.get_objects()))
+    return _Left(rows(), _memory_bytes(), len(gc.get_objects()))
 
 
 def _rows_on_disk(path: Path) -> dict[str, int]:
@@ -215,8 +215,10 @@ def _rows_in_memory(engine: object) -> dict[str, int]:
     return {table: len(vars(engine)[f"_{table}"]) for table in _TABLES}
 
 
-def _resident_bytes() -> int:
-    """Return the memory of this process, 0 where the system does not say."""
+def _memory_bytes() -> int:
+    """Return what Python has given out, where that is traced, else the memory of this process; 0: nobody knows."""
+    if tracemalloc.is_tracing():
+        return tracemalloc.get_traced_memory()[0]
     statm = Path("/proc/self/statm")
     return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 

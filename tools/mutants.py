@@ -157,7 +157,7 @@ BUGS: Final = (
         5,
         "the sweep goes by an expiry that was put off",
         MEMORY,
-        "self._expiries.remove((before.expires_at, key))",
+        "self._expiries.remove((old_expiry, key))",
         "pass",
     ),
     Bug(

@@ -22,7 +22,7 @@ from aiogram.methods import (
 from aiogram.types import CallbackQuery, Chat, InlineKeyboardMarkup, Message, Update
 from aiogram.types import User as Account
 
-from sojourn.adapters.aiogram import Telegram
+from sojourn.adapters.aiogram import Roles, Telegram
 from sojourn.dialogs import (
     Context,
     Dialog,
@@ -100,11 +100,19 @@ class Session(BaseSession):
 class Desk:
     """One process of a bot, and people before it."""
 
-    def __init__(self, store: Store, session: Session | None = None, *, signs: bool = False, **defaults: Any) -> None:
+    def __init__(
+        self,
+        store: Store,
+        session: Session | None = None,
+        *,
+        signs: bool = False,
+        roles: Roles | None = None,
+        **defaults: Any,
+    ) -> None:
         self.session = session or Session()
         self.bot = Bot("42:TEST", session=self.session, default=DefaultBotProperties(**defaults))
         self.dialogs = Dialogs(store)
-        self.telegram = Telegram(self.dialogs, self.bot, signs=signs)
+        self.telegram = Telegram(self.dialogs, self.bot, signs=signs, roles=roles)
         self.dispatcher = Dispatcher()
         self.handles: list[Handle[Any]] = []
         self.others: list[str] = []

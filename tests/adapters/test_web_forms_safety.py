@@ -50,7 +50,7 @@ class Hostile(Dialog[None]):
                 f"{text}\n{text}\n\n{text}",
                 (
                     (Select(ctx.token("chosen"), (Option(text, text, text), Option("b", text)), text, at_most=2),),
-                    (Button(text, ctx.token("open"), cast("Style", text)), Button("Open", ctx.token("open"))),
+                    (Button(text, ctx.token("open"), "danger"), Button("Open", ctx.token("open"))),
                 ),
             )
         )

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import pytest
 
-from sojourn import limits
 from sojourn.dialogs import (
     KEEP,
     Answer,
@@ -42,9 +41,6 @@ from tests.dialogs.conftest import (
 )
 from tests.dialogs.hostile import LONE, LONG, STEP, UNSTORABLE, Handler, at_last, dump, lives_on, with_handler
 from tests.documents.conftest import HastyClock
-
-HANDLER_S = limits.DIALOG_HANDLER.total_seconds()
-
 
 # -- What cannot be stored or shown -----------------------------------------------------------------------------------
 
@@ -183,10 +179,8 @@ async def test_what_hangs_before_and_in_a_handler_fails_and_frees_the_dialog(
     handle = await with_handler(desk, kinds, counter, how if where == "handler" else hanging, **more)
     remove = desk.dialogs.use(cast("Any", how), at=Phase.UPDATE) if where == "middleware" else lambda: True
     before = await dump(desk, handle.id)
-    began = clock.monotonic()
     came = button(handle.id, platform=desk.screen)
     clicked = await at_last(desk, clock, desk.dispatch(came))
-    assert clock.monotonic() - began < HANDLER_S + 10
     if clicked.result == "kept":  # it answered when it was told to stop
         assert how is stubborn
         assert came.is_answered
@@ -216,11 +210,9 @@ async def test_what_hangs_in_a_start_fails_and_leaves_nothing(
     kinds["hanging"] = kind = variant(counter, **attributes)
     await desk.restart()
     remove = desk.dialogs.use(hanging, at=Phase.START) if where == "middleware" else lambda: True
-    began = clock.monotonic()
     handle = await at_last(desk, clock, desk.start(kind, id="one"))
     assert handle.outcome in {"failed", "denied"}
     assert desk.last.notices
-    assert clock.monotonic() - began < HANDLER_S + 10
     assert await records(desk.store, "one") == []
     remove()
     assert (await desk.start(counter, id="one")).outcome == "started"
@@ -448,7 +440,6 @@ async def test_whatever_is_told_and_hangs_keeps_nobody_without_an_answer(
     desk.dialogs.on_missing(cast("Any", hanging))
     for handlers in (desk.dialogs.errors.start, desk.dialogs.errors.update, desk.dialogs.errors.end):
         handlers.set_fallback(hanging)
-    began = clock.monotonic()
     handle = await at_last(desk, clock, desk.start(failing, id="one"))
     assert handle.outcome == ("failed" if where == "start" else "started")
     if where == "start":
@@ -460,7 +451,6 @@ async def test_whatever_is_told_and_hangs_keeps_nobody_without_an_answer(
         clicked = await at_last(desk, clock, desk.dispatch(came))
         assert clicked.result == {"update": "failed", "end": "ended"}.get(where, "missing")
         assert came.is_answered
-    assert clock.monotonic() - began < 2 * HANDLER_S + 10
     assert (await soon(desk.start(counter))).outcome == "started"
 
 

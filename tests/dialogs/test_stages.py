@@ -59,7 +59,7 @@ class Traced(Stage):
             raise Oops(ran)
 
     async def view(self, ctx: Context) -> View:
-        return View.of(self.name, [ctx.button("Next", self.next), ctx.button("Back", self.before)])
+        return View.of(self.name, [ctx.button("Next", self.next), ctx.button("Back", self.back)])
 
     async def enter(self, ctx: Context, previous: Stage) -> Answer:
         answer = await super().enter(ctx, previous)
@@ -109,9 +109,7 @@ class Size(Traced):
     async def view(self, ctx: Context) -> View:
         self.data.seen += 1
         sizes = ctx.select(self.chosen, ["S", "M", "L"])
-        return View.of(
-            f"Size? {self.data.size}", [sizes, ctx.button("Next", self.next), ctx.button("Back", self.before)]
-        )
+        return View.of(f"Size? {self.data.size}", [sizes, ctx.button("Next", self.next), ctx.button("Back", self.back)])
 
     async def leave(self, ctx: Context) -> None:
         self.data.size += "!"
@@ -502,17 +500,29 @@ async def test_data_of_a_stage_that_cannot_be_stored_fails_the_step(desk: Desk) 
     assert await at(handle) == "Confirm"
 
 
-def test_a_dialog_without_stages_or_with_two_of_a_name_cannot_be_defined() -> None:
-    with pytest.raises(InvalidError, match="at least one"):
+class Unstaged(StagedDialog[None]):
+    """What others may derive from."""
 
-        class Empty(StagedDialog[None]):
-            stages = ()
 
-    with pytest.raises(InvalidError, match="same name"):
+class Empty(Unstaged):
+    stages = ()
 
-        class Twice(StagedDialog[None]):
-            stages = (Size, Size)
 
+class Twice(Unstaged):
+    stages = (Size, Size)
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"), [(Unstaged, "at least one"), (Empty, "at least one"), (Twice, "same name")]
+)
+def test_a_dialog_without_stages_or_with_two_of_a_name_cannot_be_registered(
+    desk: Desk, kind: type[StagedDialog[None]], problem: str
+) -> None:
+    with pytest.raises(InvalidError, match=problem):
+        desk.dialogs.register("incomplete")(kind)
+
+
+def test_a_stage_has_a_name_that_can_be_stored() -> None:
     with pytest.raises(InvalidError, match="name"):
 
         class Wrong(Stage):

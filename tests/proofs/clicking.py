@@ -29,6 +29,7 @@ from sojourn.dialogs import (
     Ended,
     Interaction,
     Kind,
+    Notice,
     Phase,
     Place,
     Token,
@@ -76,7 +77,7 @@ def reach_when_committed(ctx: Context, point: str) -> None:
 
 
 class Counter(Dialog[int]):
-    """Counts clicks, and notes each beside it."""
+    """Counts clicks, and notes each beside it. A number that is shown may be left out for a newer one, a notice not."""
 
     data: int
     ttl = LIFE
@@ -94,6 +95,7 @@ class Counter(Dialog[int]):
         ctx.tx.put(noted, b"%d" % (1 + int(before.value if before else 0)))
         self.data += 1
         await ctx.edit_origin(str(self.data))
+        await ctx.notify(str(self.data))
         reach_when_committed(ctx, "committed")
         reach("handler")
         return KEEP
@@ -113,10 +115,13 @@ class Outside(Screen):
 
     async def perform(self, effect: Effect, key: str, interaction: Interaction | None) -> None:
         """Say what it shows, under its key."""
-        assert isinstance(effect, Edit)
+        assert isinstance(effect, Edit | Notice)
         reach("effect")
         await super().perform(effect, key, interaction)
-        say("*", "performed", effect.view.text, key)
+        if isinstance(effect, Edit):
+            say("*", "edited", effect.view.text, key)
+        else:
+            say("*", "noticed", effect.text, key)
         reach("performed")
 
 

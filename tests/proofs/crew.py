@@ -3,7 +3,7 @@
 async with Crew(url, folder) as crew:
     ada = await crew.start("ada")
     assert await ada.ask("click", "box", "more", "1") == "kept acked"
-    assert crew.who("performed", "1") == ["ada"]
+    assert crew.who("noticed", "1") == ["ada"]
 """
 
 import asyncio
@@ -39,6 +39,7 @@ class Worker:
         self._crew = crew
         self._answers: dict[str, asyncio.Future[str]] = {}
         self._asked = 0
+        self.is_gone = False
         self._listening = asyncio.create_task(self._listen())
 
     async def ask(self, *words: str) -> str:
@@ -90,6 +91,8 @@ class Worker:
                 await self._crew.note((self.name, tuple(words)))
             else:
                 self._answers.pop(to).set_result(" ".join(words))
+        self.is_gone = True
+        await self._crew.note((self.name, ("gone",)))
         while self._answers:
             _, answer = self._answers.popitem()
             answer.set_result("gone")
@@ -139,8 +142,10 @@ class Crew:
     async def heard(self, *words: str, by: Worker | None = None, times: int = 1) -> str:
         """Wait until something that begins so was said so many times, and return who was the first."""
         async with asyncio.timeout(PATIENCE_S), self._news:
-            await self._news.wait_for(lambda: len(self.who(*words, by=by)) >= times)
-        return self.who(*words, by=by)[0]
+            await self._news.wait_for(lambda: len(self.who(*words, by=by)) >= times or (by is not None and by.is_gone))
+        who = self.who(*words, by=by)
+        assert len(who) >= times, "it has ended without a word"
+        return who[0]
 
     def who(self, *words: str, by: Worker | None = None) -> list[str]:
         """Return who has said something that begins so, once for each time."""

@@ -45,9 +45,10 @@ async def test_of_clicks_that_are_delivered_twice_to_any_worker_each_counts_once
     assert answers == {"kept acked": CLICKS, "duplicate acked": CLICKS}
     assert {*crew.who("committed")} == {"ada", "bob"}
     await crew.nothing_is_left(BOX)
-    performed = [line.split() for line in crew.said("performed")]
-    assert sorted(int(text) for text, _ in performed) == [*range(1, CLICKS + 1)]
-    assert len({key for _, key in performed}) == CLICKS
+    for kind in ("edited", "noticed"):
+        performed = [line.split() for line in crew.said(kind)]
+        assert sorted(int(text) for text, _ in performed) == [*range(1, CLICKS + 1)]
+        assert len({key for _, key in performed}) == CLICKS
     assert await workers[1].ask("click", BOX, "done", "end") == "ended acked"
     assert (await crew.dialogs.wait(BOX)).result == CLICKS
     assert await crew.ledger(BOX) == dict.fromkeys(clicks, 1)
@@ -84,8 +85,9 @@ async def test_wherever_a_worker_is_killed_its_click_counts_once(
     assert await delivered == f"{again} acked"
     crew.clock.advance(limits.DUE_CLAIM)
     await crew.nothing_is_left(BOX)
-    assert crew.who("performed", "2") == performers
-    assert len({*crew.said("performed", "2")}) == 1, "the same key"
+    assert crew.who("edited", "2") == performers
+    assert crew.who("noticed", "2") == ["ada" if point in {"answer", "told"} else "bob"]
+    assert len({*crew.said("edited", "2")}) == 1, "the same key"
     assert crew.said("committed") == [""] * 2
     assert await bob.ask("click", BOX, "more", "lost") == "duplicate acked"
     assert await bob.ask("click", BOX, "more", "after") == "kept acked"
@@ -122,8 +124,8 @@ async def test_each_click_counts_once_while_workers_are_killed_at_any_moment(cre
     await asyncio.gather(*people)
     crew.clock.advance(limits.DUE_CLAIM)
     await crew.nothing_is_left(BOX)
-    performed = set(crew.said("performed"))
-    assert sorted(int(line.split()[0]) for line in performed) == [*range(1, len(clicks) + 1)], "each under one key"
+    noticed = set(crew.said("noticed"))
+    assert sorted(int(line.split()[0]) for line in noticed) == [*range(1, len(clicks) + 1)], "each under one key"
     assert await crew.ledger(BOX) == dict.fromkeys(clicks, 1)
     assert await workers[-1].ask("click", BOX, "done", "end") == "ended acked"
     assert (await crew.dialogs.wait(BOX)).result == len(clicks)
@@ -142,10 +144,27 @@ async def test_who_was_stopped_beyond_its_claim_performs_again_under_the_same_ke
     await crew.nothing_is_left(BOX)
     ada.go_on()
     assert await late == "kept acked"
-    assert crew.who("performed", "1") == ["bob", "ada"]
-    assert len({*crew.said("performed", "1")}) == 1
+    assert crew.who("noticed", "1") == ["bob", "ada"]
+    assert len({*crew.said("noticed", "1")}) == 1
     await crew.nothing_is_left(BOX)
     assert await crew.ledger(BOX) == {"1": 1, "2": 1}
+
+
+@pytest.mark.row("I-C56")
+async def test_what_a_killed_worker_has_not_shown_does_not_take_the_place_of_what_is_shown_now(crew: Crew) -> None:
+    """Proves that who performs what was left behind looks first whether it is still of use; a notice always is."""
+    ada, bob = await crew.start("ada"), await crew.start("bob")
+    assert await ada.ask("start", BOX) == "started"
+    assert await ada.ask("stop", "committed") == "will"
+    lost = asyncio.create_task(ada.ask("click", BOX, "more", "1"))
+    await ada.stopped(at="committed")
+    await ada.kill()
+    assert await lost == "gone"
+    assert await bob.ask("click", BOX, "more", "2") == "kept acked"
+    crew.clock.advance(limits.DUE_CLAIM)
+    await crew.nothing_is_left(BOX)
+    assert [line.split()[0] for line in crew.said("edited")] == ["2"]
+    assert [line.split()[0] for line in crew.said("noticed")] == ["2", "1"]
 
 
 @pytest.mark.row("I-C56")
@@ -196,7 +215,7 @@ async def test_who_waits_is_told_though_each_process_before_was_killed(crew: Cre
     await dan.leave()
     assert crew.who("completed") == ["dan"]
     assert crew.said("completed") == [f"{BOX} self_ended 1"]
-    assert crew.who("performed", "self_ended") == ["dan"]
+    assert crew.who("edited", "self_ended") == ["dan"]
 
 
 @pytest.mark.row("I-C41", "I-C42")
@@ -213,7 +232,7 @@ async def test_of_three_processes_one_ends_what_is_overdue(crew: Crew) -> None:
     for worker in workers:
         await worker.leave()
     (one,) = crew.who("closed")
-    assert crew.who("performed", "expired") == [one]
+    assert crew.who("edited", "expired") == [one]
     assert crew.who("completed") == [one]
     assert [heard for heard in crew.heard_all if heard[1][0] == "event"] == [
         ("ada", ("event", "started")),
@@ -258,8 +277,8 @@ async def test_another_process_goes_on_where_the_one_that_ends_a_dialog_is_kille
         await worker.leave()
     (closer,) = crew.who("closed")
     assert (closer == name) == (point != "hook")
-    performers, completers = crew.who("performed", "expired"), crew.who("completed")
-    assert len({*crew.said("performed", "expired")}) == 1
+    performers, completers = crew.who("edited", "expired"), crew.who("completed")
+    assert len({*crew.said("edited", "expired")}) == 1
     if point == "hook":
         assert crew.who("event", "expired") == performers == completers == [closer]
         assert crew.who("event", "ended") == [closer]
@@ -295,7 +314,7 @@ async def test_who_was_stopped_beyond_its_lease_changes_nothing_late(crew: Crew,
     assert (await crew.dialogs.wait(BOX)).result == (1 if is_same else 2)
     assert await crew.ledger(BOX) == dict.fromkeys({"late", delivery}, 1)
     await crew.nothing_is_left(BOX)
-    assert [line.split()[0] for line in crew.said("performed")][:2] == ["1", "self_ended" if is_same else "2"]
+    assert [line.split()[0] for line in crew.said("noticed")] == (["1"] if is_same else ["1", "2"])
 
 
 @pytest.mark.row("I-C37", "I-C59")
@@ -317,4 +336,4 @@ async def test_who_was_stopped_beyond_its_lease_waits_for_who_took_it_over(crew:
     assert crew.who("committed") == ["bob", "ada"]
     assert await crew.ledger(BOX) == {"late": 1, "taken": 1}
     await crew.nothing_is_left(BOX)
-    assert sorted(line.split()[0] for line in crew.said("performed")) == ["1", "2"]
+    assert sorted(line.split()[0] for line in crew.said("noticed")) == ["1", "2"]

@@ -4,9 +4,9 @@ mypy and pyright read this file; nothing runs it. A line marked as an error must
 """
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import msgspec
 
@@ -90,6 +90,7 @@ class Approve(Dialog[bool]):
         await ctx.reply("Ship it?", "Yes")  # type: ignore[arg-type]
         ctx.button(self.yes, "Yes")  # type: ignore[arg-type]
         ctx.button("Yes")  # type: ignore[call-arg]
+        ctx.button("Yes", self.yes, style="pink")  # type: ignore[arg-type]
         ctx.select(self.chosen, [1, 2])  # type: ignore[list-item]
         ctx.form("Why?", self.filled, "why")  # type: ignore[arg-type]
 
@@ -156,6 +157,7 @@ async def used(interaction: Interaction, tx: Attempt) -> None:
     handle = await dialogs.start(Approve, interaction, data=Order(17), id="a1", ttl=None, on_end="app:shipped")
     assert_type(handle, Handle[bool])
     assert_type(handle.id, str)
+    assert_type(handle.outcome, Literal["started", "denied", "failed"] | None)
     assert_type(await handle.wait(), Ended[bool])
     assert_type(await handle.wait(2.5), Ended[bool])
     ended = await handle.wait(timeout=timedelta(hours=1))
@@ -214,12 +216,14 @@ async def shipped(ended: Ended[Any], info: DialogInfo) -> None:
 
 def observed() -> None:
     assert_type(dialogs.use(guarded, at=Phase.UPDATE, priority=Priority.HIGH, skips_filter=True), Callable[[], bool])
+    assert_type(dialogs.use(at=Phase.START)(guarded), Callable[[Context], Coroutine[Any, Any, Verdict]])
     assert_type(dialogs.subscribe(told, EventName.ENDED, once=True), Callable[[], None])
     assert_type(dialogs.events, Bus)
     filtered(lambda ctx: ctx.user.id == "ann")
     dialogs.use(guarded)  # type: ignore[call-overload]
     dialogs.use(guarded_wrongly, at=Phase.START)  # type: ignore[arg-type]
     dialogs.use(guarded, at="start")  # type: ignore[call-overload]
+    dialogs.use(at=Phase.START)(guarded_wrongly)  # type: ignore[type-var]
     dialogs.subscribe(told, "ended")  # type: ignore[arg-type]
     dialogs.subscribe(guarded, EventName.ENDED)  # type: ignore[arg-type]
     owner | guarded  # type: ignore[operator]

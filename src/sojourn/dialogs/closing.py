@@ -14,10 +14,11 @@ from sojourn.dialogs.context import Context
 from sojourn.dialogs.ending import HookFailedError, close
 from sojourn.dialogs.events import EventName
 from sojourn.dialogs.following import Done, follow
-from sojourn.dialogs.house import House, Moment, present
+from sojourn.dialogs.house import House, Moment
 from sojourn.dialogs.layout import Address
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import End, EndCode, Ended, State
+from sojourn.dialogs.presence import present
 from sojourn.dialogs.registry import VersionError
 from sojourn.dialogs.seats import BusyError, Seat, ShutError
 from sojourn.dialogs.stepping import EXPIRY
@@ -51,21 +52,19 @@ class Closer:
             return self._within(ctx, end)
         if tx is not None:
             return await self._end_in(tx, address, end)
-        try:
-            seat = await self._house.seats.take(address, None, self._house.wait)
-        except ShutError as shut:
-            row = stored.decode(shut.found) if shut.found is not None else None
-            if row is None:
-                raise gone(address.dialog_id) from None
-            return ended_here(self._house, address, row)
-        except BusyError:
-            raise LeaseHeldError(
-                f"dialog {address.dialog_id} was handled all the time; nothing was written, try again"
-            ) from None
-        done = await self._seated(seat, end)
-        if done.ended is None:
-            raise gone(address.dialog_id)
-        return done.ended
+        for _ in range(limits.DIALOG_RETAKES):
+            try:
+                done = await self._seated(await self._house.seats.take(address, None, self._house.wait), end)
+            except ShutError as shut:
+                if shut.found is None:
+                    raise gone(address.dialog_id) from None
+                return ended_here(self._house, address, stored.decode(shut.found))
+            except BusyError:  # others have it all the time, or the lease was lost to a pause of this process
+                continue
+            if done.ended is None:
+                raise gone(address.dialog_id)
+            return done.ended
+        raise LeaseHeldError(f"dialog {address.dialog_id} was handled all the time; nothing was written, try again")
 
     async def expire(self, address: Address) -> None:
         """End a dialog whose time is over; of one whose start has come to nothing, nothing is kept.
@@ -95,6 +94,8 @@ class Closer:
             tx.guard(seat.held)
             if tx.number == 1:
                 tx.assume({seat.address.dialog: seat.dialog}, seat.now)
+            elif await seats.has_lost(seat, tx):
+                raise BusyError
             record = await tx.get(seat.address.dialog)
             done = await self._close(tx, seat.address, record, end, hook_failed[0] if hook_failed else None)
             tx.write(*seats.leaving(seat, goes_on=False))
@@ -152,11 +153,16 @@ class Closer:
         row = stored.decode(record)
         if row.closed is not None:
             return Done(tx=tx, outcome="duplicate", ended=ended_here(self._house, address, row))
+        moment = Moment(address, row, await tx.now(), limits.RANK_MAX if record.rank is None else record.rank)
+        if end is EXPIRY and not moment.is_overdue:
+            raise BusyError  # it was given more time meanwhile
         if row.state is State.STARTING:
             if end is not EXPIRY:
                 raise DialogStateError(address.dialog_id, row.state, "it has not started yet, so it cannot end")
             tx.delete(address.dialog)
             return Done(tx=tx, outcome="missing", row=row, events=(EventName.START_FAILED,))
+        if moment.is_overdue:
+            end = EXPIRY  # whoever ends it: its time was over before
         registered = self._house.registry.named(row.type)
         dialog, unreadable = None, None
         if registered is not None:
@@ -164,9 +170,6 @@ class Closer:
                 dialog = registered.revived(address.dialog_id, row)
             except (VersionError, CorruptError) as error:
                 unreadable = error
-        moment = Moment(address, row, await tx.now(), record.rank or limits.RANK_MAX)
-        if moment.is_overdue:
-            end = EXPIRY  # whoever ends it: its time was over before
         ctx = await self._house.context(tx, moment, Phase.END, None, None, {}, tokens_age=False)
         try:
             ending = await close(

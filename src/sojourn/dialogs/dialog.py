@@ -136,6 +136,10 @@ class Dialog(Generic[R]):
         """
         raise NotImplementedError(f"{cls.__name__} has no `migrate`, and was asked for version {version}")
 
+    @classmethod
+    def check_class(cls) -> None:
+        """Refuse a class that lacks something, by an InvalidError; called when it is registered."""
+
     # Each of these takes what names no action, or one that the class does not have.
 
     async def on_command(self, ctx: Context) -> Answer:

@@ -37,7 +37,7 @@ from sojourn.dialogs.dispatching import Dispatcher, MissingHandler
 from sojourn.dialogs.events import Bus, DialogEvent, EventFilter, EventName, Subscriber
 from sojourn.dialogs.failures import Errors
 from sojourn.dialogs.handle import Handle
-from sojourn.dialogs.house import House, present
+from sojourn.dialogs.house import House
 from sojourn.dialogs.keyring import Keyring
 from sojourn.dialogs.middleware import Middleware, MiddlewareList, Phase, Priority
 from sojourn.dialogs.model import (
@@ -52,6 +52,7 @@ from sojourn.dialogs.model import (
 )
 from sojourn.dialogs.performing import Completion, Performer
 from sojourn.dialogs.platform import Interaction, Platform
+from sojourn.dialogs.presence import present
 from sojourn.dialogs.registry import Registry
 from sojourn.dialogs.seats import Seats
 from sojourn.dialogs.starting import Starter, Wish
@@ -359,7 +360,10 @@ class Dialogs:
         try:
             ended = await handle.wait(seconds)
         except TimeoutError:
-            ended = await handle.end(code=EndCode.EXPIRED, reason="nobody answered in time")
+            try:
+                ended = await handle.end(code=EndCode.EXPIRED, reason="nobody answered in time")
+            except LeaseHeldError:  # somebody answers at this moment, and is not cut off
+                ended = await handle.wait()
         if ended.code in _UNANSWERED:
             raise DialogUnansweredError(f"dialog {handle.id} was not answered: {ended.code}, {ended.reason}", ended)
         return cast("R", ended.result)

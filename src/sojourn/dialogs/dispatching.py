@@ -62,7 +62,8 @@ class Dispatcher:
             return await self._dispatched(found, interaction, meta)
         except SojournError as error:
             _log.warning("an interaction could not be handled: %s", error)
-            await self._say(interaction, house.words.unavailable)
+            if interaction.token is not None:  # what somebody writes is most likely for nobody here
+                await self._say(interaction, house.words.unavailable)
             return Dispatched("unavailable", error=error)
         except (Exception, asyncio.CancelledError) as error:  # whatever it is, the platform is not to blame
             if is_cancelled(error):
@@ -75,7 +76,11 @@ class Dispatcher:
 
     async def turn_away(self, interaction: Interaction) -> Dispatched:
         """Answer an interaction that comes when these dialogs are closed."""
-        await self._say(interaction, self._house.words.unavailable)
+        codec = self._house.codec(interaction.platform.name)
+        if interaction.token is not None:
+            if codec.decode(interaction.token) is None:
+                return Dispatched("foreign")
+            await self._say(interaction, self._house.words.unavailable)
         return Dispatched("unavailable", error=ClosedError("these dialogs are closed"))
 
     async def find(self, interaction: Interaction) -> _Found | None:
@@ -125,7 +130,7 @@ class Dispatcher:
                 await self._say(interaction, words.denied)
             case "stale":
                 await self._say(interaction, words.stale)
-            case "failed" if done.error is None or not self._house.errors.update.has(done.error):
+            case "failed" if not done.is_dealt_with:
                 await self._say(interaction, words.failed)
             case "missing":
                 if done.error is not None and done.failed_at is None:
@@ -156,7 +161,7 @@ class Dispatcher:
                 if inspect.isawaitable(told):
                     await told
 
-        await self._house.contained(handled(), "answering for a dialog that is not there")
+        await self._house.contained(handled, "answering for a dialog that is not there")
         await self._answered(interaction)
 
     async def _say_missing(self, cause: Cause, interaction: Interaction, info: DialogInfo | None) -> None:
@@ -175,14 +180,16 @@ class Dispatcher:
             closing = Edit(interaction.place, shown, closed=True)
             key = f"closed:{interaction.delivery_id or ''}"
             await self._house.contained(
-                interaction.platform.perform(closing, key, interaction), "closing what a dialog has left behind"
+                lambda: interaction.platform.perform(closing, key, interaction), "closing what a dialog has left behind"
             )
 
     async def _say(self, interaction: Interaction, text: str) -> None:
-        await self._house.contained(interaction.responder.notify(text), "telling somebody what became of a click")
+        await self._house.contained(
+            lambda: interaction.responder.notify(text), "telling somebody what became of a click"
+        )
 
     async def _answered(self, interaction: Interaction) -> None:
-        await self._house.contained(interaction.responder.ack(), "answering an interaction")
+        await self._house.contained(interaction.responder.ack, "answering an interaction")
 
     def _event(self, name: EventName, dialog_id: str, interaction: Interaction, meta: dict[str, Any]) -> DialogEvent:
         return DialogEvent(name=name, dialog_id=dialog_id, type="", interaction=interaction, meta=meta)
@@ -203,4 +210,4 @@ class Early:
             self._house.watchdog.clear(self._alarm)
 
     def _ring(self) -> None:
-        self._house.store.spawn(self._house.contained(self._interaction.responder.defer(), "telling somebody to wait"))
+        self._house.store.spawn(self._house.contained(self._interaction.responder.defer, "telling somebody to wait"))

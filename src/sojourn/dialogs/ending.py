@@ -14,10 +14,11 @@ from sojourn.dialogs import layout, stored
 from sojourn.dialogs.context import Context
 from sojourn.dialogs.dialog import Dialog
 from sojourn.dialogs.failures import as_error, is_cancelled
-from sojourn.dialogs.house import House, Moment, within
+from sojourn.dialogs.house import House, Moment
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import End, Ended, State
 from sojourn.dialogs.performing import Following
+from sojourn.dialogs.presence import within
 from sojourn.dialogs.registry import Form, Registered
 from sojourn.dialogs.stored import NOTHING, Closed, Row
 from sojourn.errors import SojournError
@@ -87,10 +88,11 @@ async def close(  # noqa: PLR0913  what ends, why, and within what
         spill={},
         origin=ctx.origin,
         view=ctx.view,
+        renders=row.renders + 1 if ctx.said.is_shown else row.renders,
         closed=closed,
     )
     tx.put(address.dialog, stored.encode(row), ttl=house.retain)
-    following = house.performer.effects(address, row.platform, ctx.said.effects)
+    following = house.performer.effects(address, row, ctx.said.effects)
     following += house.performer.completion(address, row)
     tx.write(*(one.put for one in following))
     value = end.result if end.has_result else None if registered is None else registered.result_of(result)
@@ -112,7 +114,7 @@ async def _hooked(house: House, tx: Attempt, ctx: Context, dialog: Dialog[Any], 
     """Call the hook; what it raises is returned, and what it did is undone."""
     ctx.phase, ctx.said.ending = Phase.END, end
     mark, said = tx.mark(), ctx.said.mark()
-    was_awaited = tx.is_awaited
+    promised = tx.promised
     result = end.result if end.has_result else vars(dialog).get("result")
     ended = Ended(ctx.dialog_id, end.code, end.reason, result, engine_clock.moment(ctx.now))
     try:
@@ -122,7 +124,7 @@ async def _hooked(house: House, tx: Attempt, ctx: Context, dialog: Dialog[Any], 
         if is_cancelled(failed):
             raise
         error = as_error(failed)
-        if tx.is_awaited and not was_awaited:
+        if tx.promised > promised:
             raise HookFailedError(error) from failed
         tx.undo(mark)
         ctx.said.undo(said)

@@ -115,14 +115,18 @@ def is_cancelled(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-async def contained(work: Awaitable[object], what: str) -> None:
-    """Wait for something on a platform; that it failed there is logged, and is nobody's else."""
+async def contained(work: Callable[[], Awaitable[object]], what: str) -> bool:
+    """Do something on a platform, and wait for it; that it fails there is logged, and is nobody's else.
+
+    Return whether it said so, for what says so.
+    """
     try:
-        await work
+        return bool(await work())
     except (Exception, asyncio.CancelledError) as error:
         if is_cancelled(error):
             raise
         _log.exception("%s failed", what)
+        return False
 
 
 def as_error(error: BaseException) -> Exception:

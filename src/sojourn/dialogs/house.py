@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -20,6 +19,7 @@ from sojourn.dialogs.middleware import MiddlewareList, Phase
 from sojourn.dialogs.model import Words
 from sojourn.dialogs.performing import Performer
 from sojourn.dialogs.platform import Interaction
+from sojourn.dialogs.presence import apart
 from sojourn.dialogs.registry import Registry
 from sojourn.dialogs.seats import Seats
 from sojourn.dialogs.spills import Spills
@@ -28,28 +28,7 @@ from sojourn.dialogs.tokens import Budget, Token, TokenCodec, Tokens
 from sojourn.dialogs.watchdog import Watchdog
 from sojourn.kernel import Attempt, Store
 
-__all__ = ["House", "Moment", "present", "within"]
-
-T = TypeVar("T")
-
-_present: ContextVar[tuple[tuple[Store, Context], ...]] = ContextVar("_present", default=())
-
-
-async def within(store: Store, ctx: Context, work: Awaitable[T]) -> T:
-    """Wait for a handler, which can be told by `present` from whatever it calls."""
-    inside = _present.set((*_present.get(), (store, ctx)))
-    try:
-        return await work
-    finally:
-        _present.reset(inside)
-
-
-def present(store: Store, dialog_id: str) -> Context | None:
-    """Return the context of the handler of this dialog that the caller runs within, None where there is none."""
-    for kept_in, ctx in _present.get():
-        if kept_in is store and ctx.dialog_id == dialog_id and not ctx.said.is_over:
-            return ctx
-    return None
+__all__ = ["House", "Moment"]
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -147,22 +126,26 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
         """Cut off what takes longer, by the store's clock, with a `TimeoutError`."""
         return self.watchdog.limited(limit)
 
-    async def report(self, handlers: ErrorHandlers, error: Exception, ctx: Context) -> None:
-        """Tell who handles such errors, who has as long as a handler has; what fails there is logged."""
-        await self.contained(handlers.tell(error, ctx), f"handling an error of dialog {ctx.dialog_id}")
+    async def report(self, handlers: ErrorHandlers, error: Exception, ctx: Context) -> bool:
+        """Tell who handles such errors, and return whether somebody has dealt with it.
 
-    async def contained(self, work: Awaitable[object], what: str) -> None:
-        """Wait for what answers a person; that it fails there, or hangs, is logged and goes no further."""
-        await contained(self._in_time(work), what)
+        They have as long as a handler has; what fails there is logged.
+        """
+        return await self.contained(lambda: handlers.tell(error, ctx), f"handling an error of dialog {ctx.dialog_id}")
 
-    async def _in_time(self, work: Awaitable[object]) -> None:
-        async with self.limited(limits.DIALOG_HANDLER):
-            await work
+    async def contained(self, work: Callable[[], Awaitable[object]], what: str) -> bool:
+        """Do what answers a person; that it fails there, or hangs, is logged and goes no further."""
+
+        async def in_time() -> object:
+            async with self.limited(limits.DIALOG_HANDLER):
+                return await work()
+
+        return await contained(in_time, what)
 
     def tell(self, *events: DialogEvent) -> None:
         """Have the subscribers told, in this order, without waiting for them."""
         if any(self.bus.wants(event.name) for event in events):
-            self.store.spawn(self._tell(events), finish=True)
+            apart(self.store, self._tell(events), finish=True)
 
     async def _tell(self, events: tuple[DialogEvent, ...]) -> None:
         for event in events:

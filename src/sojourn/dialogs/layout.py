@@ -14,7 +14,8 @@
 All that one dialog owns stands in one partition, its id's, unless the application co-locates what belongs together: so
 a step is two commits. A dialog that does not end by itself has the greatest rank, so that every open one is listed;
 one that has ended has none, so that one guard tells an open dialog from any other. `dialog.focus` says which dialog
-takes what a person writes in one chat: it is written first where an engine cannot do both at once, and verified.
+takes what a person writes in one chat: it is written behind the commit where an engine cannot do both at once, and
+verified when it is used.
 """
 
 from __future__ import annotations

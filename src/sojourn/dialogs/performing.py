@@ -17,14 +17,15 @@ from sojourn import limits
 from sojourn.dialogs import layout, stored
 from sojourn.dialogs.failures import as_error, is_cancelled
 from sojourn.dialogs.layout import Address
-from sojourn.dialogs.model import DialogInfo, Effect, Ended, effect_of, effect_text
+from sojourn.dialogs.model import DialogInfo, Edit, Effect, Ended, effect_of, effect_text
 from sojourn.dialogs.platform import Interaction, Platform
+from sojourn.dialogs.presence import apart
 from sojourn.dialogs.registry import Registry
 from sojourn.dialogs.stored import Row
 from sojourn.dialogs.watchdog import Watchdog
 from sojourn.errors import InvalidError, SojournError, UnsupportedError
 from sojourn.kernel import Effect as Stored
-from sojourn.kernel import Key, Outbox, Put, Record, Store, effect
+from sojourn.kernel import Key, Outbox, Put, Reads, Record, Store, effect
 
 __all__ = ["Completion", "Following", "Performer"]
 
@@ -34,6 +35,18 @@ Completion: TypeAlias = Callable[[Ended[Any], DialogInfo], Awaitable[object]]
 """Is told of the end of a dialog: at least once, in whichever process knows it."""
 
 _KIND: Final = "effect"
+
+
+class _Wanted(msgspec.Struct, frozen=True, array_like=True):
+    """An effect as it is stored: of which dialog, and how many views that had shown with it."""
+
+    dialog_id: str
+    partition: str
+    renders: int
+    effect: msgspec.Raw
+
+
+_WANTED: Final = msgspec.json.Decoder(_Wanted)
 
 
 class _End(msgspec.Struct, frozen=True, array_like=True):
@@ -66,6 +79,7 @@ class Performer:
         self._completions: dict[str, Completion] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._live: dict[str, Interaction] = {}
+        self._first = set[str]()
 
     def add_platform(self, platform: Platform) -> None:
         """Perform what is to be done on this platform from now on. The last of one name counts."""
@@ -102,10 +116,13 @@ class Performer:
         shown = completion if isinstance(completion, str) else getattr(completion, "__qualname__", completion)
         raise InvalidError("on_end", f"{shown!r} is not registered; put `@dialogs.on_end` before it")
 
-    def effects(self, address: Address, platform: str, wanted: Sequence[Effect]) -> list[Following]:
-        """Return what stores these effects."""
-        is_ours = platform in self._platforms
-        return [self._following(layout.effects(platform), address, effect_text(one), is_ours) for one in wanted]
+    def effects(self, address: Address, row: Row, wanted: Sequence[Effect]) -> list[Following]:
+        """Return what stores these effects of a dialog, which is then as the row says."""
+        space, is_ours = layout.effects(row.platform), row.platform in self._platforms
+        stored_as = (
+            _Wanted(address.dialog_id, address.partition, row.renders, msgspec.Raw(effect_text(one))) for one in wanted
+        )
+        return [self._following(space, address, msgspec.json.encode(one), is_ours) for one in stored_as]
 
     def completion(self, address: Address, row: Row) -> list[Following]:
         """Return what stores that somebody has to be told of this end, if anybody has."""
@@ -125,14 +142,16 @@ class Performer:
             if not one.is_ours:
                 continue
             if one.is_completion:
-                self._store.spawn(self._finish(one, token))
+                apart(self._store, self._finish(one, token), finish=False)
                 continue
             key = one.put.key
+            self._first.add(key.item)
             if interaction is not None:
                 self._live[key.item] = interaction
             try:
                 await self._finish(one, token)
             finally:
+                self._first.discard(key.item)
                 self._live.pop(key.item, None)
 
     async def _finish(self, one: Following, token: int) -> None:
@@ -155,9 +174,12 @@ class Performer:
 
     def _on(self, name: str) -> Callable[[Stored], Awaitable[None]]:
         async def perform(one: Stored) -> None:
-            wanted = effect_of(one.payload)
+            kept = _WANTED.decode(one.payload)
+            wanted = effect_of(bytes(kept.effect))
+            interaction = self._live.get(one.idempotency_key)
+            if one.idempotency_key not in self._first and await self._is_too_late(kept, wanted):
+                return
             try:
-                interaction = self._live.get(one.idempotency_key)
                 async with self._watchdog.limited(limits.DIALOG_HANDLER):
                     await self._platforms[name].perform(wanted, one.idempotency_key, interaction)
             except UnsupportedError as error:
@@ -166,6 +188,19 @@ class Performer:
                 _check_own(error)
 
         return perform
+
+    async def _is_too_late(self, kept: _Wanted, wanted: Effect) -> bool:
+        """Say whether an effect that was left behind means nothing any more.
+
+        The dialog is forgotten, so trying again has an end; or it has shown something newer, whose place it must not
+        take.
+        """
+        key = Key(layout.DIALOGS, kept.partition, kept.dialog_id)
+        (record,) = (await self._store.read(Reads((key,)))).records.keys
+        if record is None:
+            _log.warning("%s of dialog %s was dropped: the dialog is forgotten", type(wanted).__name__, kept.dialog_id)
+            return True
+        return isinstance(wanted, Edit) and stored.decode(record).renders > kept.renders
 
     def _telling(self, name: str) -> Callable[[Stored], Awaitable[None]]:
         async def tell(one: Stored) -> None:

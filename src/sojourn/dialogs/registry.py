@@ -33,6 +33,7 @@ class Registered(Generic[R]):
     """One type of dialog: its class, name and version, and how its data and its result are stored."""
 
     def __init__(self, kind: type[Dialog[R]], name: str, version: object, scope: Mapping[str, Any]) -> None:
+        kind.check_class()
         self.kind = kind
         self.name = checked_name("name", name)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
@@ -207,11 +208,6 @@ class Form:
         Raises:
             InvalidError: it has no JSON form, or is not of the declared type. LimitError: it is too large.
         """
-        """Return a value as it is stored.
-
-        Raises:
-            InvalidError: it has no JSON form, or is not of the declared type. LimitError: it is too large.
-        """
         if self._is_plain:
             check_plain(self._name, value, _DEPTH)
         try:
@@ -231,11 +227,6 @@ class Form:
 
     def load(self, text: bytes) -> object:
         """Return the value of what is stored.
-
-        Raises:
-            CorruptError: it is not of the declared type.
-        """
-        """Return a stored value.
 
         Raises:
             CorruptError: it is not of the declared type.

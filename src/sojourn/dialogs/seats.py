@@ -22,6 +22,7 @@ from sojourn.dialogs.layout import Address
 from sojourn.errors import ConflictError, LeaseHeldError, SojournError
 from sojourn.kernel import (
     Absent,
+    Attempt,
     Guard,
     Key,
     Leases,
@@ -86,6 +87,7 @@ class Seats:
         self._turns: Turns[str] = Turns()
         self._kept: dict[str, Seat] = {}
         self._waiting: dict[str, int] = {}
+        self._beginning = set[str]()
         self._holder: Final = f"{socket.gethostname()}:{os.getpid()}"
 
     def is_busy(self, address: Address) -> bool:
@@ -97,7 +99,7 @@ class Seats:
         """How many dialogs are kept for whoever waits next."""
         return len(self._kept)
 
-    async def begin(self, address: Address, writes: Sequence[Write]) -> Seat:
+    async def begin(self, address: Address, writes: Sequence[Write], wait: float) -> Seat:
         """Take the seat of a dialog that is not there yet, with the first that is written of it.
 
         Raises:
@@ -106,14 +108,18 @@ class Seats:
             UnavailableError: the store could not be reached; nothing was written.
             CommitUnknownError: the answer was lost; if it was begun it ends by itself.
         """
-        if self.is_busy(address):
+        if address.dialog_id in self._beginning:
             raise BusyError
-        await self._turns.take((address.dialog_id,))
+        self._beginning.add(address.dialog_id)
         try:
-            return await self._acquired(address, (Absent(address.dialog),), writes, 0)
-        except BaseException:
-            self._pass_on(address)
-            raise
+            await self._take_turn(address, self._store.clock.monotonic() + wait)
+            try:
+                return await self._acquired(address, (Absent(address.dialog),), writes, 0)
+            except BaseException:
+                self._pass_on(address)
+                raise
+        finally:
+            self._beginning.discard(address.dialog_id)
 
     async def take(self, address: Address, delivery: Key | None, wait: float, *guards: Guard) -> Seat:
         """Wait for the seat of an open dialog, up to so many seconds, first come, first served within this process.
@@ -168,7 +174,7 @@ class Seats:
             seat.uses += 1
             self._kept[seat.address.dialog_id] = seat
         else:
-            giving = self._store.spawn(self._give_back(seat), finish=True)
+            giving = self._store.spawn(self._give_back(seat.address, seat.token), finish=True)
             try:
                 await asyncio.shield(giving)
             except asyncio.CancelledError:
@@ -226,8 +232,19 @@ class Seats:
                 raise RepeatedError from error
             raise
         (dialog,) = lease.granted.records.keys
-        assert dialog is not None  # the guard, or the write, has seen to that
+        if dialog is None or dialog.rank is None:  # the grant's answer was lost, and it has ended before the repeat's
+            await self._give_back(address, lease.token)
+            raise ShutError(dialog, lease.granted.now)
         return Seat(address, lease.token, dialog, lease.granted.now, started)
+
+    async def has_lost(self, seat: Seat, tx: Attempt) -> bool:
+        """Say whether the lease has ended, in an attempt after the first; the commit will hold only if that is so.
+
+        Raises:
+            UnavailableError: the store could not be reached.
+        """
+        lease = await tx.get(seat.address.lease)
+        return lease is None or lease.revision != seat.token
 
     async def _is_fit(self, kept: Seat, delivery: Key | None) -> bool:
         """Say whether a kept seat can still be used: if its lease lives long enough, and the delivery is new."""
@@ -261,11 +278,11 @@ class Seats:
                 self._give_back_later(kept)
 
     def _give_back_later(self, seat: Seat) -> None:
-        giving = self._store.spawn(self._give_back(seat), finish=True)
+        giving = self._store.spawn(self._give_back(seat.address, seat.token), finish=True)
         giving.add_done_callback(seen)
 
-    async def _give_back(self, seat: Seat) -> None:
+    async def _give_back(self, address: Address, token: int) -> None:
         try:
-            await self._leases.give_back(seat.address.lease, seat.token)
+            await self._leases.give_back(address.lease, token)
         except SojournError as error:
-            _log.warning("the lease of dialog %s stands until it ends: %s", seat.address.dialog_id, error)
+            _log.warning("the lease of dialog %s stands until it ends: %s", address.dialog_id, error)

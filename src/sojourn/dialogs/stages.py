@@ -12,15 +12,11 @@ class Size(Stage):
 class Confirm(Stage):
     async def view(self, ctx: Context) -> View:
         size = self.dialog.stage_of(Size).result
-        return View.of(f"Size {size}?", [ctx.button("Yes", self.yes), ctx.button("Back", self.no)])
+        return View.of(f"Size {size}?", [ctx.button("Yes", self.yes), ctx.button("Back", self.back)])
 
     @button
     async def yes(self, ctx: Context) -> Answer:
         return ctx.end(self.dialog.results)  # {"Size": "M"}
-
-    @button
-    async def no(self, ctx: Context) -> Answer:
-        return await self.back(ctx)
 
 @dialogs.register("shirt")
 class Shirt(StagedDialog[dict[str, Any]]):
@@ -36,7 +32,7 @@ import msgspec
 
 from sojourn import limits
 from sojourn.dialogs.context import Context
-from sojourn.dialogs.dialog import Answer, Dialog, named_action
+from sojourn.dialogs.dialog import Answer, Dialog, button, named_action
 from sojourn.dialogs.model import KEEP, View, checked_name
 from sojourn.dialogs.registry import Form, annotated
 from sojourn.errors import InvalidError
@@ -91,8 +87,9 @@ class Stage:
         answer: Answer = await self.dialog.go(ctx, to)
         return answer
 
+    @button
     async def back(self, ctx: Context) -> Answer:
-        """Go back to the stage that led here; see `StagedDialog.back`."""
+        """Go back to the stage that led here; see `StagedDialog.back`. `ctx.button("Back", self.back)` does."""
         answer: Answer = await self.dialog.back(ctx)
         return answer
 
@@ -115,12 +112,16 @@ class StagedDialog(Dialog[R]):
 
     stages: ClassVar[tuple[type[Stage], ...]] = ()
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if "stages" in vars(cls):
-            names = {stage.name for stage in cls.stages}
-            if not names or len(names) < len(cls.stages):
-                raise InvalidError("stages", "there is at least one, and no two have the same name")
+    @classmethod
+    def check_class(cls) -> None:
+        """Refuse a class without stages, or with two of the same name.
+
+        Raises:
+            InvalidError: it is such a class.
+        """
+        names = {stage.name for stage in cls.stages}
+        if not names or len(names) < len(cls.stages):
+            raise InvalidError("stages", f"{cls.__name__} has at least one, and no two of them have the same name")
 
     def __init__(self) -> None:
         self._made: dict[str, Stage] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
@@ -22,11 +23,12 @@ from sojourn.dialogs.ending import HookFailedError, close
 from sojourn.dialogs.events import EventName
 from sojourn.dialogs.failures import as_error, is_cancelled
 from sojourn.dialogs.following import Done, follow
-from sojourn.dialogs.house import House, Moment, within
+from sojourn.dialogs.house import House, Moment
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import End, Place, State, checked_id, checked_ttl, mint
 from sojourn.dialogs.performing import Completion
 from sojourn.dialogs.platform import Interaction
+from sojourn.dialogs.presence import within
 from sojourn.dialogs.registry import Registered, checked_life
 from sojourn.dialogs.seats import BusyError, Seat
 from sojourn.dialogs.stepping import focused, lived_on
@@ -37,9 +39,11 @@ from sojourn.errors import (
     ConflictError,
     DialogExistsError,
     RefusedError,
+    SojournError,
     UnavailableError,
 )
-from sojourn.kernel import Attempt, Now, Put
+from sojourn.kernel import Attempt, Delete, Now, Put, Transaction
+from sojourn.kernel.attempt import Mark
 
 __all__ = ["Outcome", "Starter"]
 
@@ -92,7 +96,7 @@ class Starter:
         await house.keyring.prepare(wish.interaction.platform)
         first = Put(address.dialog, stored.encode(row), rank=_GRACE)
         try:
-            seat = await house.seats.begin(address, (first,))
+            seat = await house.seats.begin(address, (first,), house.wait)
         except (ConflictError, BusyError) as error:
             raise DialogExistsError(
                 f"a dialog {dialog_id} was started before; take another id, or none to have one made"
@@ -136,12 +140,12 @@ class Starter:
 
     async def _tell_person(self, done: Done, interaction: Interaction) -> None:
         house, responder = self._house, interaction.responder
+        text = None
         if done.outcome == "denied":
-            answer = responder.notify(house.words.denied)
-        elif done.outcome == "failed" and not (done.error and house.errors.start.has(done.error)):
-            answer = responder.notify(house.words.failed)
-        else:
-            answer = responder.ack()
+            text = house.words.denied
+        elif done.outcome == "failed" and not done.is_dealt_with:
+            text = house.words.failed
+        answer = responder.ack if text is None else partial(responder.notify, text)
         await house.contained(answer, "answering who started a dialog")
 
 
@@ -177,25 +181,20 @@ class _Beginning:
                     return self._failed(self._ctx, error)
 
     async def undo(self) -> None:
-        """Remove what was stored of a start that has failed.
-
-        Raises:
-            UnavailableError: the store could not be reached; it ends by itself.
-        """
-
-        async def remove(tx: Attempt) -> None:
-            tx.guard(self._seat.held)
-            tx.delete(self._seat.address.dialog)
-            tx.write(*self._house.seats.leaving(self._seat, goes_on=False))
-
-        await self._house.store.run(remove)
+        """Remove what was stored of a start that has failed; where that fails too, it ends by itself."""
+        address = self._seat.address
+        writes = (Delete(address.dialog), *self._house.seats.leaving(self._seat, goes_on=False))
+        try:
+            await self._house.store.submit(Transaction(guards=(self._seat.held,), writes=writes))
+        except SojournError as error:
+            _log.warning("what was begun of dialog %s ends by itself: %s", address.dialog_id, error)
 
     async def _attempt(self, tx: Attempt) -> Done:
         house, seat, wish = self._house, self._seat, self._wish
         tx.guard(seat.held)
         if tx.number == 1:
             tx.assume({seat.address.dialog: seat.dialog}, seat.now)
-        elif await tx.get(seat.address.dialog) is None or await self._lost(tx):
+        elif await tx.get(seat.address.dialog) is None or await house.seats.has_lost(seat, tx):
             raise UnavailableError("the start took longer than its lease; nothing of it is kept")
         now = await tx.now()
         row = msgspec.structs.replace(self._row, created=now, origin=self._origin)
@@ -211,10 +210,6 @@ class _Beginning:
             self._origin = ctx.origin
             ctx.said.is_over = True
 
-    async def _lost(self, tx: Attempt) -> bool:
-        lease = await tx.get(self._seat.address.lease)
-        return lease is None or lease.revision != self._seat.token
-
     def _failed(self, ctx: Context, error: Exception) -> Done:
         failed_at = self._house.errors.start
         return Done(
@@ -227,7 +222,8 @@ class _Beginning:
             events=(EventName.START_FAILED,),
         )
 
-    def _denied(self, ctx: Context, row: Row, error: Exception | None) -> Done:
+    def _denied(self, ctx: Context, mark: Mark, row: Row, error: Exception | None) -> Done:
+        ctx.tx.undo(mark)
         ctx.tx.delete(self._seat.address.dialog)
         ctx.tx.write(*self._house.seats.leaving(self._seat, goes_on=False))
         failed_at = None if error is None else self._house.errors.start
@@ -246,12 +242,12 @@ class _Beginning:
 
         What fails in the hook leaves nothing of the dialog behind.
         """
-        is_let_through = False
+        is_let_through, mark = False, ctx.tx.mark()
         house, tx, address = self._house, ctx.tx, self._seat.address
         try:
             async with house.limited(dialog.handler_limit):
-                if not await house.middleware[Phase.START].judge(ctx, dialog.start_filter):
-                    return self._denied(ctx, moment.row, None)
+                if not await within(house.store, ctx, house.middleware[Phase.START].judge(ctx, dialog.start_filter)):
+                    return self._denied(ctx, mark, moment.row, None)
                 is_let_through = True
                 answer: object = await within(house.store, ctx, dialog.start(ctx))
             end = ctx.said.ending or (answer if isinstance(answer, End) else None)
@@ -259,11 +255,17 @@ class _Beginning:
                 row, rank = lived_on(self._registered, dialog, ctx, moment, refreshed=True)
                 row = msgspec.structs.replace(row, state=State.RUNNING)
                 tx.put(address.dialog, stored.encode(row), rank=rank)
-                await focused(house, tx, address, moment.row, row)
-                following = house.performer.effects(address, row.platform, ctx.said.effects)
+                later = focused(house, tx, address, moment.row, row)
+                following = house.performer.effects(address, row, ctx.said.effects)
                 tx.write(*(one.put for one in following))
                 done = Done(
-                    tx=tx, outcome="started", row=row, following=following, ctx=ctx, events=(EventName.STARTED,)
+                    tx=tx,
+                    outcome="started",
+                    row=row,
+                    following=following,
+                    ctx=ctx,
+                    events=(EventName.STARTED,),
+                    later=later,
                 )
             else:
                 ending = await close(
@@ -294,7 +296,7 @@ class _Beginning:
                 raise
             error = as_error(failed)
             if not is_let_through:
-                return self._denied(ctx, moment.row, error)
+                return self._denied(ctx, mark, moment.row, error)
             raise _FailedError(self._failed(ctx, error)) from failed
         tx.write(*house.seats.leaving(self._seat, goes_on=False))
         return done

@@ -27,17 +27,19 @@ from sojourn.dialogs.ending import Ending, HookFailedError, close
 from sojourn.dialogs.events import EventName
 from sojourn.dialogs.failures import as_error, is_cancelled
 from sojourn.dialogs.following import Done
-from sojourn.dialogs.house import House, Moment, present, within
+from sojourn.dialogs.house import House, Moment
 from sojourn.dialogs.layout import Address
 from sojourn.dialogs.middleware import Phase
 from sojourn.dialogs.model import KEEP, REFRESH, Cause, Edit, End, EndCode, Handled, Keep, State
 from sojourn.dialogs.platform import Interaction
+from sojourn.dialogs.presence import present, within
 from sojourn.dialogs.registry import Registered, VersionError, checked_life
 from sojourn.dialogs.seats import BusyError, RepeatedError, Seat, ShutError
 from sojourn.dialogs.stored import Row
 from sojourn.dialogs.tokens import Token
 from sojourn.errors import CapabilityError, ClosedError, CorruptError, InvalidError, RefusedError
-from sojourn.kernel import Attempt, Committed, Now, Number, Put, Reads, Record, Transaction
+from sojourn.kernel import Attempt, Committed, Now, Number, Put, Reads, Record
+from sojourn.kernel.attempt import Mark
 from sojourn.kernel.transaction import instant
 
 __all__ = ["DroppedError", "EXPIRY", "Stepper", "focused", "lived_on"]
@@ -97,12 +99,11 @@ class Stepper:
         except BaseException:
             seats.give_up(seat)
             raise
-        if done.outcome == "failed":
+        outcome = done.tx.outcome
+        if outcome is None:  # it failed, or an earlier attempt was the one that was committed: the next one finds out
             await seats.leave_as_it_was(seat)
         else:
-            outcome = done.tx.outcome
-            dialog = None if outcome is None else _after(done, seat.dialog, outcome)
-            seats.leave(seat, dialog, seat.now if outcome is None else outcome.now)
+            seats.leave(seat, _after(done, seat.dialog, outcome), outcome.now)
         return done
 
     async def _seat_or_dialog(self, address: Address, interaction: Interaction) -> Seat | Record:
@@ -210,8 +211,7 @@ class _Work:
                 tx.assume({dialog: seat.dialog}, seat.now)
                 return seat.dialog
             await tx.fetch((dialog, self._address.lease, *(() if delivery is None else (delivery,))))
-            lease = await tx.get(self._address.lease)
-            if lease is None or lease.revision != seat.token:
+            if await self._house.seats.has_lost(seat, tx):
                 raise _LostError
             if delivery is not None and await tx.get(delivery) is not None:
                 raise RepeatedError  # beside us, where a dialog handles what comes at once
@@ -285,7 +285,7 @@ class _Work:
     def _stale(self, tx: Attempt, row: Row, registered: Registered[Any]) -> Done:
         shown = row.view if registered.stale == "render" else None
         effects = () if shown is None else (Edit(row.origin or self._interaction.place, shown),)
-        following = self._house.performer.effects(self._address, row.platform, effects)
+        following = self._house.performer.effects(self._address, row, effects)
         tx.write(*(one.put for one in following))
         return self._unchanged(tx, "stale", following=following, row=row)
 
@@ -300,10 +300,21 @@ class _Work:
             events=(EventName.UPDATE_FAILED,),
         )
 
-    def _denied(self, ctx: Context, error: Exception | None) -> Done:
-        failed_at = None if error is None else self._house.errors.update
-        done = self._unchanged(ctx.tx, "denied", error=error, failed_at=failed_at, ctx=ctx)
-        done.events = (EventName.DENIED,)
+    def _denied(self, ctx: Context, mark: Mark, promised: int, error: Exception | None) -> Done:
+        """Return that it was not let through: what filters and middleware wrote is forgotten too."""
+        done = Done(
+            tx=ctx.tx,
+            outcome="denied",
+            row=self._row,
+            error=error,
+            failed_at=None if error is None else self._house.errors.update,
+            ctx=ctx,
+            events=(EventName.DENIED,),
+        )
+        if ctx.tx.promised > promised:
+            raise _FailedError(done)
+        ctx.tx.undo(mark)
+        self._leave(ctx.tx, goes_on=True)
         return done
 
     async def _handled(self, moment: Moment, registered: Registered[Any], dialog: Dialog[Any], ctx: Context) -> Done:
@@ -311,11 +322,12 @@ class _Work:
 
         What fails in the handler, or in that, leaves nothing behind.
         """
-        is_let_through = False
+        is_let_through, mark, promised = False, ctx.tx.mark(), ctx.tx.promised
+        middleware = self._house.middleware[Phase.UPDATE]
         try:
             async with self._house.limited(dialog.handler_limit):
-                if not await self._house.middleware[Phase.UPDATE].judge(ctx, dialog.update_filter):
-                    return self._denied(ctx, None)
+                if not await within(self._house.store, ctx, middleware.judge(ctx, dialog.update_filter)):
+                    return self._denied(ctx, mark, promised, None)
                 is_let_through = True
                 answer: object = await within(self._house.store, ctx, dialog.dispatch(ctx))
             outcome = _outcome(ctx, answer)
@@ -333,14 +345,14 @@ class _Work:
                 done = self._ended(ctx.tx, ctx, ending, "ended", (EventName.ENDED,))
             else:
                 done = await self._went_on(moment, registered, dialog, ctx, outcome)
-        except (HookFailedError, _LostError):
+        except (HookFailedError, _LostError, _FailedError):
             raise
         except (Exception, asyncio.CancelledError) as failed:  # whatever the application raises
             if is_cancelled(failed):
                 raise
             error = as_error(failed)
             if not is_let_through:
-                return self._denied(ctx, error)
+                return self._denied(ctx, mark, promised, error)
             raise _FailedError(self._failed(ctx, error)) from failed
         if self._delivery is not None:
             ctx.tx.put(self._delivery, b"", ttl=limits.DIALOG_DELIVERY_KEEP)
@@ -354,8 +366,8 @@ class _Work:
         row, rank = lived_on(registered, dialog, ctx, moment, refreshed=outcome is REFRESH)
         value = stored.encode(row)
         tx.put(self._address.dialog, value, rank=rank)
-        await focused(house, tx, self._address, moment.row, row)
-        following = house.performer.effects(self._address, row.platform, ctx.said.effects)
+        later = focused(house, tx, self._address, moment.row, row)
+        following = house.performer.effects(self._address, row, ctx.said.effects)
         tx.write(*(one.put for one in following))
         return Done(
             outcome="refreshed" if outcome is REFRESH else "kept",
@@ -366,6 +378,7 @@ class _Work:
             ctx=ctx,
             following=following,
             events=(EventName.UPDATED,),
+            later=later,
         )
 
     def _leave(self, tx: Attempt, *, goes_on: bool) -> None:
@@ -407,19 +420,20 @@ def lived_on(
     return row, limits.RANK_MAX if ttl is None else Now(ttl)
 
 
-async def focused(house: House, tx: Attempt, address: Address, before: Row, row: Row) -> None:
-    """Note whose messages the dialog takes now: with the commit, or where an engine cannot do both at once, before it.
+def focused(house: House, tx: Attempt, address: Address, before: Row, row: Row) -> Sequence[Put]:
+    """Note with the commit whose messages the dialog takes now; return what an engine cannot do at once.
 
     Who is no longer to be heard is left to find out: the dialog says whom it hears.
     """
-    for who in row.focus:
-        if who in before.focus:
-            continue
-        put = Put(layout.focus(who), address.dialog_id.encode(), ttl=limits.DIALOG_TTL_MAX)
-        if house.store.describe().cross_partition:
-            tx.write(put)
-        else:
-            await house.store.commit(Transaction(writes=(put,)))
+    puts = [
+        Put(layout.focus(who), address.dialog_id.encode(), ttl=limits.DIALOG_TTL_MAX)
+        for who in row.focus
+        if who not in before.focus
+    ]
+    if not house.store.describe().cross_partition:
+        return puts
+    tx.write(*puts)
+    return ()
 
 
 def _after(done: Done, before: Record, outcome: Committed) -> Record | None:

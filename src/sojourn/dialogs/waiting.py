@@ -65,6 +65,10 @@ class Waiter:
 
     async def _wait(self, address: Address) -> Ended[Any]:
         store = self._house.store
+        (record,) = (await store.read(Reads((address.dialog,)))).records.keys
+        row = _open(address, record)
+        if row.closed is not None:
+            return ended_here(self._house, address, row)
         while True:
             try:
                 async with store.watch(address.dialog) as changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -12,6 +13,8 @@ from types import TracebackType
 from sojourn.kernel import Store
 
 __all__ = ["Watchdog"]
+
+_log = logging.getLogger(__name__)
 
 
 class Watchdog:
@@ -55,7 +58,10 @@ class Watchdog:
             for number, (due, ring) in tuple(self._alarms.items()):
                 if due <= now:
                     del self._alarms[number]
-                    ring()
+                    try:
+                        ring()
+                    except Exception:  # noqa: BLE001  what a platform raises must not silence the others' alarms
+                        _log.exception("an alarm of dialogs failed")
             if not self._alarms:
                 self._task = None
                 return
@@ -70,6 +76,7 @@ class _Limited(AbstractAsyncContextManager[None]):
         self._limit = limit
         self._timeout = asyncio.timeout(None)
         self._alarm = -1
+        self._has_rung = False
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
@@ -83,6 +90,9 @@ class _Limited(AbstractAsyncContextManager[None]):
             await self._timeout.__aexit__(kind, error, traceback)
         except TimeoutError as late:
             raise TimeoutError(f"it took longer than {self._limit}; longer work belongs elsewhere") from late
+        if self._has_rung and error is None:  # it swallowed that it was cut off
+            raise TimeoutError(f"it took longer than {self._limit}, and would not stop")
 
     def _ring(self) -> None:
+        self._has_rung = True
         self._timeout.reschedule(asyncio.get_running_loop().time())

@@ -260,6 +260,11 @@ class Attempt:
         """Say whether somebody wants to be told what becomes of it."""
         return bool(self._settling)
 
+    @property
+    def promised(self) -> int:
+        """How many want to be told what becomes of it, or add writes at its end: `undo` does not take that back."""
+        return len(self._settling) + len(self._deferred)
+
     def mark(self) -> Mark:
         """Return a mark of the writes so far, for `undo`."""
         return Mark(dict(self._writes), len(self._appends), len(self._deleted_spans))

@@ -13,7 +13,7 @@ So nothing of a bot changes: FSM, Scenes and aiogram-dialog keep in sojourn what
 from sojourn.errors import MissingExtraError
 
 try:
-    from sojourn.adapters.aiogram.dispatching import Telegram
+    from sojourn.adapters.aiogram.dispatching import Roles, Telegram
     from sojourn.adapters.aiogram.isolation import LeaseIsolation
     from sojourn.adapters.aiogram.storage import DurableStorage
 except ModuleNotFoundError as error:
@@ -21,4 +21,4 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtraError("aiogram", "aiogram") from error
 
-__all__ = ["DurableStorage", "LeaseIsolation", "Telegram"]
+__all__ = ["DurableStorage", "LeaseIsolation", "Roles", "Telegram"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from aiogram import Bot, F, Router
@@ -19,6 +20,7 @@ from sojourn.dialogs import (
     NOBODY,
     Budget,
     Completion,
+    Context,
     Dialog,
     Dialogs,
     Edit,
@@ -28,17 +30,22 @@ from sojourn.dialogs import (
     Kind,
     Notice,
     OpenForm,
+    Phase,
     Place,
     Platform,
+    Priority,
     Reply,
     TokenCodec,
     User,
 )
-from sojourn.errors import SojournError, UnsupportedError
+from sojourn.errors import InvalidError, SojournError, UnsupportedError
 
-__all__ = ["Telegram"]
+__all__ = ["Roles", "Telegram"]
 
 R = TypeVar("R")
+
+Roles: TypeAlias = Callable[[Account], Awaitable[Collection[str] | None]]
+"""Says which roles somebody has; None: no roles."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +71,9 @@ class Telegram(Platform):
     a MAC, which takes 17 bytes: a client of one's own can send anything in place of what a button carries. Who may use
     a dialog is looked at in any case; whether a chosen value was among those offered is up to the handler.
 
+    `roles` is asked before each start and each use of a dialog, and for nothing else, which roles somebody has: those
+    that the filter `role("admin")` looks for. When it raises, nobody gets through, as with any middleware.
+
     What a view has in `extras` becomes arguments of Telegram's `sendMessage` and `editMessageText`, `parse_mode` for
     example. There are no forms, and no choices of several at once. A message may come twice where a process died right
     behind sending it: Telegram knows no idempotency keys.
@@ -74,7 +84,9 @@ class Telegram(Platform):
     ack_within: timedelta | None = _ACK_WITHIN
     codec: TokenCodec | None = None
 
-    def __init__(self, dialogs: Dialogs, bot: Bot, *, name: str = "telegram", signs: bool = False) -> None:
+    def __init__(
+        self, dialogs: Dialogs, bot: Bot, *, name: str = "telegram", signs: bool = False, roles: Roles | None = None
+    ) -> None:
         self.name = name
         self.signs = signs
         self.router: Final = Router(name=f"sojourn.{name}")
@@ -83,6 +95,10 @@ class Telegram(Platform):
         self._dialogs = dialogs
         self._chats = Chats(bot)
         dialogs.add_platform(self)
+        if roles is not None:
+            self._roles: Final = roles
+            for phase in (Phase.START, Phase.UPDATE):
+                dialogs.use(self._know_roles, at=phase, priority=Priority.HIGH_MONITOR)
 
     async def start(  # noqa: PLR0913  those of `Dialogs.start`
         self,
@@ -156,6 +172,16 @@ class Telegram(Platform):
         await self._dispatch(
             msgspec.structs.replace(interaction, text=message.text or "", delivery_id=str(event_update.update_id))
         )
+
+    async def _know_roles(self, ctx: Context) -> None:
+        interaction = ctx.interaction
+        account = None if interaction is None or interaction.platform is not self else interaction.raw.from_user
+        if interaction is None or account is None:
+            return
+        roles = await self._roles(account)
+        if isinstance(roles, str):
+            raise InvalidError("roles", "it is a collection of texts, and not one text")
+        interaction.user = msgspec.structs.replace(interaction.user, roles=frozenset(roles or ()))
 
     async def _dispatch(self, interaction: Interaction) -> None:
         dispatched = await self._dialogs.dispatch(interaction)
