@@ -25,6 +25,7 @@ from sojourn.dialogs import (
     Place,
     Reply,
     Style,
+    User,
     View,
     anyone,
     button,
@@ -34,6 +35,7 @@ from sojourn.dialogs import (
 from sojourn.errors import UnsupportedError
 from sojourn.kernel import Store
 from sojourn.testing import ManualClock
+from sojourn.testing import dialogs as person
 from tests.adapters.telegram import ANN, BOB, PROSE, WHEN, Choosing, Counter, Desk
 
 
@@ -205,6 +207,14 @@ async def test_roles_are_those_that_the_bot_says_somebody_has(store: Store) -> N
         assert desk.session.alerts == [None, "This is not for you.", None]
         handle = await desk.start()
         assert handle.outcome == "denied"
+
+
+async def test_roles_of_people_on_another_platform_are_not_asked_for(store: Store) -> None:
+    desk = Desk(store, roles=_no_roles).register(Voting)
+    async with desk.dialogs:
+        boss = User("boss", roles=frozenset({"admin"}))
+        handle = await desk.dialogs.start(Voting, person.command(user=boss))
+        assert (await desk.dialogs.dispatch(person.button(handle.id, Counter.more, user=boss))).result == "kept"
 
 
 async def _no_roles(_: Account) -> set[str]:

@@ -86,6 +86,8 @@ class Worker:
     async def _listen(self) -> None:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
+            if not line.endswith(b"\n"):
+                break  # it was killed in the middle of it
             to, *words = line.decode().split()
             if to == "*":
                 await self._crew.note((self.name, tuple(words)))

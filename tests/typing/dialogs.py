@@ -4,7 +4,7 @@ mypy and pyright read this file; nothing runs it. A line marked as an error must
 """
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_type
 
@@ -205,6 +205,10 @@ def guarded_wrongly(dialog: Approve) -> bool:
     return dialog.data.number > 0
 
 
+async def decorated(ctx: Context) -> None:
+    assert_type(await dialogs.use(at=Phase.START)(guarded)(ctx), Verdict)
+
+
 async def told(event: DialogEvent) -> None:
     assert_type(event.dialog_id, str)
     assert_type(event.name, EventName)
@@ -216,7 +220,6 @@ async def shipped(ended: Ended[Any], info: DialogInfo) -> None:
 
 def observed() -> None:
     assert_type(dialogs.use(guarded, at=Phase.UPDATE, priority=Priority.HIGH, skips_filter=True), Callable[[], bool])
-    assert_type(dialogs.use(at=Phase.START)(guarded), Callable[[Context], Coroutine[Any, Any, Verdict]])
     assert_type(dialogs.subscribe(told, EventName.ENDED, once=True), Callable[[], None])
     assert_type(dialogs.events, Bus)
     filtered(lambda ctx: ctx.user.id == "ann")

@@ -82,6 +82,8 @@ class Caretaker:
             pause = limits.DUE_POLL.total_seconds()
             try:
                 pause = min(pause, await step())
+            except ClosedError:
+                return  # the store was closed, or never opened; the next use begins anew
             except SojournError as error:
                 _log.warning("looking after dialogs waits for the store: %s", error)
             await self._house.store.clock.sleep(max(pause, 0.001))

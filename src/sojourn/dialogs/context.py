@@ -46,7 +46,7 @@ from sojourn.dialogs.tokens import Token, TokenCodec
 from sojourn.errors import DialogStateError, InvalidError, LimitError
 from sojourn.kernel import Attempt
 
-__all__ = ["KINDS", "Context", "Setting"]
+__all__ = ["Context", "KINDS", "Setting"]
 
 KINDS: Final = "__dialog_kinds__"
 """The attribute by which a method says which kinds of interaction it handles as a named action."""

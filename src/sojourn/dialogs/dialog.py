@@ -98,7 +98,8 @@ class Dialog(Generic[R]):
 
     `start_filter` says who may start it, `update_filter` who may use it: its owner, who started it, unless it says
     otherwise. `concurrency` says what happens to interactions that come at once, `stale` what to a click on an older
-    view. `handler_limit` is how long a handler may take, at most `limits.DIALOG_HANDLER`.
+    view. `handler_limit` is how long a handler may take, at most `limits.DIALOG_HANDLER`: then it is
+    cancelled, and has failed; one that goes on nevertheless keeps its dialog busy in this process.
     """
 
     data: Any

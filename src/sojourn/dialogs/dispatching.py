@@ -62,8 +62,9 @@ class Dispatcher:
             return await self._dispatched(found, interaction, meta)
         except SojournError as error:
             _log.warning("an interaction could not be handled: %s", error)
-            if interaction.token is not None:  # what somebody writes is most likely for nobody here
-                await self._say(interaction, house.words.unavailable)
+            if interaction.token is None:  # what somebody writes is most likely for nobody here
+                return Dispatched("foreign", error=error)
+            await self._say(interaction, house.words.unavailable)
             return Dispatched("unavailable", error=error)
         except (Exception, asyncio.CancelledError) as error:  # whatever it is, the platform is not to blame
             if is_cancelled(error):
@@ -76,12 +77,12 @@ class Dispatcher:
 
     async def turn_away(self, interaction: Interaction) -> Dispatched:
         """Answer an interaction that comes when these dialogs are closed."""
+        error = ClosedError("these dialogs are closed")
         codec = self._house.codec(interaction.platform.name)
-        if interaction.token is not None:
-            if codec.decode(interaction.token) is None:
-                return Dispatched("foreign")
-            await self._say(interaction, self._house.words.unavailable)
-        return Dispatched("unavailable", error=ClosedError("these dialogs are closed"))
+        if interaction.token is None or codec.decode(interaction.token) is None:
+            return Dispatched("foreign", error=error)
+        await self._say(interaction, self._house.words.unavailable)
+        return Dispatched("unavailable", error=error)
 
     async def find(self, interaction: Interaction) -> _Found | None:
         """Return whose interaction it is, as its token says, or who takes what this person writes; None: not ours.

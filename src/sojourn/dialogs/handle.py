@@ -28,7 +28,7 @@ class Handle(Generic[R]):
     def __init__(self, dialogs: Dialogs, dialog_id: str, outcome: Outcome | None) -> None:
         self._dialogs = dialogs
         self.id = dialog_id
-        self.outcome = outcome
+        self.outcome: Outcome | None = outcome
 
     async def wait(self, timeout: timedelta | float | None = None) -> Ended[R]:  # noqa: ASYNC109  by the store's clock
         """Wait for the end, as `Dialogs.wait` does.

@@ -161,6 +161,7 @@ class _Beginning:
         self._origin: Place | None = None
         self._hook_failed: Exception | None = None
         self._ctx: Context | None = None
+        self._failed_before: Done | None = None
 
     async def run(self) -> Done:
         """Start it, in as many attempts as that takes."""
@@ -169,6 +170,10 @@ class _Beginning:
                 return await self._house.store.run(self._attempt)
             except _FailedError as failed:
                 return failed.done
+            except (ConflictError, UnavailableError):
+                if self._failed_before is None:
+                    raise
+                return self._failed_before  # what failed first is what people have to know
             except HookFailedError as failed:
                 self._hook_failed = failed.error
             except (RefusedError, CapabilityError) as error:
@@ -297,6 +302,7 @@ class _Beginning:
             error = as_error(failed)
             if not is_let_through:
                 return self._denied(ctx, mark, moment.row, error)
-            raise _FailedError(self._failed(ctx, error)) from failed
+            self._failed_before = self._failed(ctx, error)
+            raise _FailedError(self._failed_before) from failed
         tx.write(*house.seats.leaving(self._seat, goes_on=False))
         return done
