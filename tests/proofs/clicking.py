@@ -191,6 +191,10 @@ class Clicking:
         _stops.clear()
         return "will"
 
+    async def hear(self) -> str:
+        """Answer: whoever hears this has heard all that was said before."""
+        return "yes"
+
     def _interaction(self, kind: Kind, token: str | None = None, delivery_id: str | None = None) -> Interaction:
         return Interaction(
             platform=self._platform,

@@ -40,6 +40,7 @@ class Worker:
         self._answers: dict[str, asyncio.Future[str]] = {}
         self._asked = 0
         self.is_gone = False
+        self.is_stopped = False
         self._listening = asyncio.create_task(self._listen())
 
     async def ask(self, *words: str) -> str:
@@ -57,10 +58,12 @@ class Worker:
         """Return when it has stopped itself there."""
         await self._crew.heard("at", at, by=self)
         await asyncio.to_thread(os.waitid, os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
+        self.is_stopped = True
 
     def go_on(self) -> None:
         """Let it go on where it has stopped."""
         self._process.send_signal(SIGCONT)
+        self.is_stopped = False
 
     async def kill(self) -> None:
         """End it as `kill -9` does; return when all that it said was heard."""
@@ -159,12 +162,15 @@ class Crew:
         return [" ".join(said[len(words) :]) for _, said in self.heard_all if said[: len(words)] == words]
 
     async def nothing_is_left(self, dialog_id: str) -> None:
-        """Wait until all that had to follow the commits of a dialog was performed."""
+        """Wait until all that had to follow the commits of a dialog was performed, and what was said of it is heard."""
         async with asyncio.timeout(PATIENCE_S):
             for space in OUTBOXES:
                 async with self.store.watch(Space(space)) as changes:
                     while [record async for record in self.store.scan(Span(space, dialog_id))]:
                         await anext(changes)
+        for worker in self._workers:
+            if not worker.is_gone and not worker.is_stopped:
+                assert await worker.ask("hear") == "yes"
 
     async def ledger(self, dialog_id: str) -> dict[str, int]:
         """Return how often each click was handled, as was committed with it."""

@@ -251,7 +251,7 @@ async def test_who_waits_and_knows_no_type_leaves_the_end_to_a_process_that_does
     crew.clock.advance(LIFE)
     await crew.start("bob")
     assert (await waiting).code == "expired"
-    assert crew.who("closed") == ["bob"]
+    assert await crew.heard("closed") == "bob"
 
 
 @pytest.mark.row("I-C41", "I-C56")

@@ -34,13 +34,16 @@ from sojourn.kernel import (
     Touch,
     Write,
 )
+from sojourn.kernel.keeper import request_key
 from sojourn.kernel.lease import ending
 from sojourn.kernel.turns import Turns
-from sojourn.kernel.waiting import seen
+from sojourn.kernel.waiting import first_of, seen
 
 __all__ = ["BusyError", "RepeatedError", "Seat", "Seats", "ShutError"]
 
 _log = logging.getLogger(__name__)
+
+_HEAD_START: Final = limits.DIALOG_HEAD_START.total_seconds()
 
 
 class ShutError(Exception):
@@ -71,6 +74,7 @@ class Seat:
         self.since = since
         self.uses = 0
         self.is_kept = False
+        self.is_asked_for = False
 
     @property
     def held(self) -> Guard:
@@ -88,6 +92,7 @@ class Seats:
         self._kept: dict[str, Seat] = {}
         self._waiting: dict[str, int] = {}
         self._beginning = set[str]()
+        self._yielding = set[str]()
         self._holder: Final = f"{socket.gethostname()}:{os.getpid()}"
 
     def is_busy(self, address: Address) -> bool:
@@ -139,6 +144,9 @@ class Seats:
             kept = self._kept.pop(address.dialog_id, None)
             if kept is not None and await self._is_fit(kept, delivery):
                 return kept
+            if address.dialog_id in self._yielding:
+                self._yielding.discard(address.dialog_id)
+                await first_of(self._taken(address), self._store.clock.sleep(_HEAD_START))
             open_ones = (RankAtMost(address.dialog, limits.RANK_MAX),)
             unhandled = () if delivery is None else (Absent(delivery),)
             left = max(deadline - self._store.clock.monotonic(), 0)
@@ -218,6 +226,7 @@ class Seats:
                 holder=self._holder,
                 ttl=limits.DIALOG_LEASE,
                 wait=wait,
+                ask=wait > 0,
                 renewed=False,
                 guards=guards,
                 writes=writes,
@@ -237,6 +246,12 @@ class Seats:
             raise ShutError(dialog, lease.granted.now)
         return Seat(address, lease.token, dialog, lease.granted.now, started)
 
+    async def _taken(self, address: Address) -> None:
+        """Wait until somebody has the lease: another process has asked for it, and has to hear that it is free."""
+        async with self._store.watch(address.lease) as changes:
+            while (await self._store.read(Reads((address.lease,)))).records.keys[0] is None:
+                await anext(changes)
+
     async def has_lost(self, seat: Seat, tx: Attempt) -> bool:
         """Say whether the lease has ended, in an attempt after the first; the commit will hold only if that is so.
 
@@ -252,19 +267,28 @@ class Seats:
         if age > (limits.DIALOG_LEASE - 2 * limits.DIALOG_HANDLER).total_seconds() / 2:
             self._give_back_later(kept)
             return False
+        keys = (request_key(kept.address.lease), *(() if delivery is None else (delivery,)))
         try:
-            snapshot = await self._store.read(Reads(() if delivery is None else (delivery,)))
+            snapshot = await self._store.read(Reads(keys))
         except BaseException:
             self._give_back_later(kept)
             raise
-        if any(record is not None for record in snapshot.records.keys):
+        request, *handled = snapshot.records.keys
+        kept.is_asked_for = kept.is_asked_for or request is not None
+        if any(record is not None for record in handled):
             self._kept[kept.address.dialog_id] = kept
             raise RepeatedError
         kept.now = snapshot.now
         return True
 
     def _is_wanted(self, seat: Seat) -> bool:
-        return seat.address.dialog_id in self._waiting and seat.uses + 1 < limits.DIALOG_HANDOVERS
+        """Say whether the next of this process has it; now and then other processes have, where they ask."""
+        if seat.address.dialog_id not in self._waiting or seat.uses + 1 < limits.DIALOG_HANDOVERS:
+            return seat.address.dialog_id in self._waiting
+        if not seat.is_asked_for:
+            return True
+        self._yielding.add(seat.address.dialog_id)
+        return False
 
     def _pass_on(self, address: Address) -> None:
         self._turns.give_back((address.dialog_id,))

@@ -284,7 +284,11 @@ DIALOG_WAITERS: Final = 1_000
 """Interactions of one process that may wait for one dialog. Beyond it the user is told to try again."""
 
 DIALOG_HANDOVERS: Final = 32
-"""Interactions that one process handles in a row under one lease. Then other processes have their turn."""
+"""Interactions that one process handles in a row under one lease. Then other processes have their turn, where they
+ask for it."""
+
+DIALOG_HEAD_START: Final = timedelta(milliseconds=50)
+"""How long a process that has had its turns leaves a dialog to another that asks for it, and has to hear of that."""
 
 DIALOG_CURSORS: Final = 100
 """Pages of a list whose beginnings a dialog remembers. Behind a forgotten one, the page before is the first."""
