@@ -95,15 +95,6 @@ class Seats:
         self._yielding = set[str]()
         self._holder: Final = f"{socket.gethostname()}:{os.getpid()}"
 
-    def is_busy(self, address: Address) -> bool:
-        """Say whether an interaction of this process has the dialog."""
-        return self._turns.is_busy(address.dialog_id)
-
-    @property
-    def count(self) -> int:
-        """How many dialogs are kept for whoever waits next."""
-        return len(self._kept)
-
     async def begin(self, address: Address, writes: Sequence[Write], wait: float) -> Seat:
         """Take the seat of a dialog that is not there yet, with the first that is written of it.
 

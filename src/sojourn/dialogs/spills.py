@@ -34,10 +34,6 @@ class Spills:
             del self._kept[next(iter(self._kept))]
         return key
 
-    def find(self, key: str) -> tuple[str, ...] | None:
-        """Return the arguments under a key; None: they were forgotten."""
-        return self._kept.get(key)
-
     def all(self) -> dict[str, tuple[str, ...]]:
         """Return all of them, the oldest first."""
         return dict(self._kept)

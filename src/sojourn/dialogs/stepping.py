@@ -141,7 +141,6 @@ class _Work:
     ) -> None:
         self._house = house
         self._seat = found if isinstance(found, Seat) else None
-        self._dialog = found.dialog if isinstance(found, Seat) else found
         self._address = address
         self._token = token
         self._interaction = interaction

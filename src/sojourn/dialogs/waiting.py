@@ -32,11 +32,6 @@ class Waiter:
         self._waiting = set[asyncio.Task[Ended[Any]]]()
         self._is_closed = False
 
-    @property
-    def count(self) -> int:
-        """How many wait in this process."""
-        return len(self._waiting)
-
     async def wait(self, dialog_id: str, timeout: float | None) -> Ended[Any]:  # noqa: ASYNC109  by the store's clock
         """Wait for the end; see `Dialogs.wait`."""
         if self._is_closed:
