@@ -11,7 +11,20 @@ from sojourn.dialogs import Cause, Context, Phase, State, nobody
 from sojourn.errors import DialogExistsError, DialogGoneError, InvalidError, LimitError, MiddlewareFailedError
 from sojourn.kernel import Store
 from sojourn.testing.dialogs import Desk, button
-from tests.dialogs.conftest import BRIEF_S, Counter, Kind, Kinds, Oops, Start, heard, records, soon, telling, variant
+from tests.dialogs.conftest import (
+    BRIEF_S,
+    Counter,
+    Kind,
+    Kinds,
+    Oops,
+    Start,
+    heard,
+    in_time,
+    records,
+    soon,
+    telling,
+    variant,
+)
 from tests.documents.conftest import HastyClock, settled, until
 
 
@@ -219,10 +232,7 @@ async def test_a_click_during_a_long_start_is_told_to_come_again(
     starting = asyncio.create_task(desk.start(kind, id="one"))
     await until(lambda: counter.gate.entered)
     clicking = asyncio.create_task(process.dispatch(button("one", counter.more)))
-    for _ in range(2):
-        await settled(desk.store)
-        clock.advance(wait / 2)
-    assert (await soon(clicking)).result == "busy"
+    assert (await in_time(process.store, clock, clicking, wait / 4)).result == "busy"
     assert process.last.notices
     counter.gate.open()
     assert (await soon(starting)).outcome == "started"
