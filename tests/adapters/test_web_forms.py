@@ -793,6 +793,14 @@ async def test_what_the_application_raises_about_who_asks_is_its_own(store: Stor
     assert answer.headers["location"] == "/sign-in?next=/dialogs/some"
 
 
+async def test_who_asks_may_be_kept_in_a_store_that_is_away(store: Store, visit: Visit) -> None:
+    async def in_sessions(_: Request) -> User | None:
+        raise UnavailableError("as asked")
+
+    answer = await (await visit(Shop(store, user=in_sessions))).client.get("/dialogs/some")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
 async def test_an_error_of_ours_is_logged_and_its_person_told(
     store: Store, visit: Visit, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -213,7 +213,10 @@ class WebForms:
         if not is_sent and request.method not in _READING:
             allow = ", ".join(_READING if at_form else (*_READING, "POST"))
             return self._word(HTTPStatus.METHOD_NOT_ALLOWED, self._words.method, headers={"allow": allow})
-        user = await self._user(request)
+        try:
+            user = await self._user(request)
+        except (UnavailableError, CommitUnknownError) as error:  # what else it raises is the application's own
+            return self._away(error)
         if user is None:
             return self._word(HTTPStatus.UNAUTHORIZED, self._words.sign_in)
         try:
