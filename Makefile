@@ -16,6 +16,8 @@ run: PORT = 8000
 run: | $(UV) ## serve the example, a small shop, on PORT=8000
 	@$(UV) run --python $(PYTHON) --frozen --no-dev --extra server python -m examples.shop --port $(PORT)
 
+# Hundreds of tests start a Python of their own: each would compile what it imports if nothing compiled were kept.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: | $(UV) ## run every test
 	@# Fetched before, not inside a test: a slow network is no hanging test.
 	@$(DEV) --frozen --no-dev --group test python -m web.build install

@@ -1,8 +1,9 @@
 """What most tests share: a clock moved by hand, and a store on every engine, both going by that clock."""
 
+import gc
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -15,8 +16,20 @@ from tests.servers.stores import fresh, remove
 
 pytest_plugins = ["tests.servers.plugin"]
 
-EMBEDDED = {"memory": "memory:", "sqlite": "sqlite:///{folder}/app.db"}
+EMBEDDED: tuple[Literal["memory", "sqlite"], ...] = ("memory", "sqlite")
 SERVERS: tuple[Name, ...] = ("postgres18", "redis-cluster", "valkey")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Say what `-n auto` is: more than there are cores, since workers wait for servers, browsers and disks."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector overlook the tests themselves: they are many, and stay until the end."""
+    gc.freeze()
 
 
 @pytest.fixture
@@ -25,27 +38,29 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(params=(*EMBEDDED, *SERVERS))
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a store that nobody has used, on each engine in turn."""
-    with _unused(request.param, tmp_path) as url:
+    with _unused(request.param, request) as url:
         yield url
 
 
 @pytest.fixture(params=("sqlite", *SERVERS))
-def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def shared_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The same, on each engine that several processes can share."""
-    with _unused(request.param, tmp_path) as url:
+    with _unused(request.param, request) as url:
         yield url
 
 
 @contextmanager
-def _unused(name: Literal["memory", "sqlite"] | Name, folder: Path) -> Iterator[str]:
-    if name == "memory" or name == "sqlite":  # noqa: PLR1714  spelled out, so that type checkers follow
-        yield EMBEDDED[name].format(folder=folder)
-        return
-    url = fresh(name)
-    yield url
-    remove(url)
+def _unused(name: Literal["memory", "sqlite"] | Name, request: pytest.FixtureRequest) -> Iterator[str]:
+    if name == "memory":
+        yield "memory:"
+    elif name == "sqlite":
+        yield f"sqlite:///{request.getfixturevalue('tmp_path')}/app.db"
+    else:
+        url = fresh(name)
+        yield url
+        remove(url)
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 """Builds what browsers run: `python -m web.build [install | check]`.
 
 The script that the server hands out is committed, because whoever installs sojourn has no node. Here it is made, and
-`check` proves that what is committed is what the sources say. Node is the one on the PATH, or comes from a wheel.
+`check` proves that what is committed is what the sources say, and that the packages for npm can be built. Node is the one
+on the PATH, or comes from a wheel.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -18,10 +20,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-__all__ = ["CLIENT", "STATIC", "WEB", "CommandError", "install", "is_current", "make", "run"]
+__all__ = ["CLIENT", "REACT", "STATIC", "WEB", "CommandError", "install", "is_current", "make", "pack", "run"]
 
 WEB: Final = Path(__file__).parent
 CLIENT: Final = WEB / "client"
+REACT: Final = WEB / "react"
 STATIC: Final = WEB.parent / "src" / "sojourn" / "server" / "static"
 
 
@@ -29,8 +32,8 @@ class CommandError(Exception):
     """A command failed, or there is no node to run it."""
 
 
-def run(*command: str | Path, folder: Path = CLIENT) -> None:
-    """Run a command of node, npm or an installed package.
+def run(*command: str | Path, folder: Path = CLIENT) -> str:
+    """Run a command of node, npm or an installed package, and return what it printed.
 
     Raises:
         CommandError: it failed; the message is what it said.
@@ -47,6 +50,7 @@ def run(*command: str | Path, folder: Path = CLIENT) -> None:
     )
     if done.returncode:
         raise CommandError(f"{shown}\n{done.stdout}{done.stderr}".rstrip())
+    return done.stdout
 
 
 def install() -> None:
@@ -80,6 +84,28 @@ def make(folder: Path) -> None:
     """
     install()
     run("vite", "build", "--mode", "script", "--outDir", folder, "--logLevel", "warn")
+
+
+def pack(folder: Path) -> None:
+    """Write both packages into the folder as npm would install them: `sojourn-client` and `sojourn-react`.
+
+    Raises:
+        CommandError: one cannot be built.
+    """
+    install()
+    client = folder / "sojourn-client" / "dist" / "index.d.ts"
+    for package in (CLIENT, REACT):
+        built = folder / f"sojourn-{package.name}"
+        built.mkdir(parents=True, exist_ok=True)
+        shutil.copy(package / "package.json", built)
+        run("vite", "build", "--outDir", built / "dist", "--logLevel", "warn", folder=package)
+        options = {"outDir": str(built / "dist"), "paths": {"sojourn-client": [str(client)]}}
+        settings = built / "tsconfig.json"
+        settings.write_text(
+            json.dumps({"extends": str(package / "tsconfig.build.json"), "compilerOptions": options}), encoding="utf-8"
+        )
+        run("tsc", "-p", settings, folder=package)
+        settings.unlink()
 
 
 def is_current() -> bool:
@@ -122,6 +148,9 @@ def main(task: str) -> None:
         case "check":
             install()
             run("tsc")
+            run("tsc", folder=REACT)
+            with TemporaryDirectory() as folder:
+                pack(Path(folder))
             if not is_current():
                 raise CommandError("src/sojourn/server/static/sojourn.js is out of date: run `make client`")
         case "make":

@@ -1,7 +1,8 @@
 """A small shop: a basket for each session, shelves and a stock room for all, an assistant, a desk for refunds.
 
 `make run` serves it. Each handler gets the id of the caller's session and works as if it were alone. Cookies, parallel
-requests, lost answers and killed servers are sojourn's business. What the browser gets is in `pages`.
+requests, lost answers and killed servers are sojourn's business. So is that what a page shows of a query stays right:
+pages watch queries, and nothing here tells them of a change. What the browser gets is in `pages`.
 """
 
 import os
@@ -81,17 +82,25 @@ class Deed(msgspec.Struct, frozen=True):
     at: datetime
 
 
-async def shelf_of(ctx: QueryCtx | MutationCtx, sku: str) -> Shelf:
-    """Return the shelf as it is now; each hour it is full again."""
-    full = Shelf(ctx.now.replace(minute=0, second=0, microsecond=0), PRODUCTS[sku].delivered)
-    shelf = await ctx.db(shelves).get(sku, default=full)
-    return shelf if shelf.delivered_at == full.delivered_at else full
+async def left_of(ctx: QueryCtx | MutationCtx, sku: str) -> int:
+    """Return how many are left on the shelf. Before the first delivery it is as full as after one."""
+    return (await ctx.db(shelves).get(sku, default=Shelf(PRODUCTS[sku].delivered))).left
+
+
+@functions.mutation.sessionless.internal
+async def deliver(ctx: MutationCtx) -> None:
+    """Fill the shelves."""
+    for sku, product in PRODUCTS.items():
+        await ctx.db(shelves).put(sku, Shelf(product.delivered))
+
+
+functions.crons.cron("delivery", "0 * * * *", deliver)  # on the hour, by whichever server is up, or by the next that is
 
 
 @functions.query
 async def view(ctx: QueryCtx, session_id: SessionId) -> View:
     """Show everything as of one instant."""
-    left = {sku: (await shelf_of(ctx, sku)).left for sku in PRODUCTS}
+    left = {sku: await left_of(ctx, sku) for sku in PRODUCTS}
     return View(session_id, ctx.session.subject, await ctx.db(baskets).get(session_id), PRODUCTS, left)
 
 
@@ -110,11 +119,11 @@ async def check_out(ctx: MutationCtx, session_id: SessionId) -> Basket:
     if not basket.items:
         raise ApplicationError("Your basket is empty.")
     for sku, count in basket.items.items():
-        shelf = await shelf_of(ctx, sku)
-        if shelf.left < count:
-            left = f"only {shelf.left}" if shelf.left else "nothing"
-            raise ApplicationError(f"{PRODUCTS[sku].name}: {left} left until the next delivery.", {"sku": sku})
-        await ctx.db(shelves).put(sku, Shelf(shelf.delivered_at, shelf.left - count))
+        left = await left_of(ctx, sku)
+        if left < count:
+            few = f"only {left}" if left else "nothing"
+            raise ApplicationError(f"{PRODUCTS[sku].name}: {few} left until the next delivery.", {"sku": sku})
+        await ctx.db(shelves).put(sku, Shelf(left - count))
     bought = [Purchase(ctx.uuid().hex, sku, count) for sku, count in basket.items.items()]
     await ctx.db(books).update(session_id, lambda book: [*bought, *book][:PURCHASES])
     return await ctx.db(baskets).update(session_id, Basket.emptied)
@@ -134,8 +143,8 @@ async def sign_in(ctx: ActionCtx, _: SessionId, *, name: str) -> None:
     await ctx.rotate(name.strip())
 
 
-@functions.action
-async def signed_in(ctx: ActionCtx, _: SessionId) -> dict[SessionId, datetime | None]:
+@functions.query
+async def signed_in(ctx: QueryCtx, _: SessionId) -> dict[SessionId, datetime | None]:
     """Tell which sessions go by the caller's name, and since when."""
     name = ctx.session.subject
     return {} if name is None else {one.id: one.signed_in_at async for one in sessions.list_for(name)}
@@ -149,14 +158,14 @@ async def sign_out_everywhere(ctx: ActionCtx, _: SessionId) -> int:
     return await sessions.revoke_all(ctx.session.subject)
 
 
-@functions.query
-async def here(_: QueryCtx, __: SessionId) -> int:
-    """Tell how many are here now, and nothing of who they are."""
+@functions.query.sessionless
+async def here(_: QueryCtx) -> int:
+    """Tell how many are here now, and nothing of who they are. However many look, it is counted once."""
     return await visits.count_active()
 
 
-@functions.query
-async def log(_: QueryCtx, __: SessionId, *, visitor: str, limit: int = 6) -> list[Deed]:
+@functions.query.sessionless
+async def log(_: QueryCtx, *, visitor: str, limit: int = 6) -> list[Deed]:
     """Tell a visitor what was noted of it, the last first. Only its browser knows this id; what is kept is a hash."""
     deeds = await visits.actions(visitor_of(visitor), limit=limit, newest_first=True)
     return [Deed(deed.action, deed.resource_id, deed.occurred_at) for deed in deeds.items]
@@ -168,14 +177,14 @@ async def forget(_: ActionCtx, __: SessionId, *, visitor: str) -> int:
     return await visits.erase(visitor_of(visitor))
 
 
-@functions.query
-async def stock(ctx: QueryCtx, _: SessionId) -> Stock:
+@functions.query.sessionless
+async def stock(ctx: QueryCtx) -> Stock:
     """Show what lies on each rack, as of one instant. What nobody has moved yet is as it was delivered."""
     return Stock(PRODUCTS, {place: await racks.peek(place, tx=ctx.tx) or FULL for place in get_args(Place)})
 
 
 @functions.mutation
-async def move(ctx: MutationCtx, _: SessionId, *, sku: str, source: Place, target: Place) -> Stock:
+async def move(ctx: MutationCtx, _: SessionId, *, sku: str, source: Place, target: Place) -> None:
     """Carry one thing from one rack to the other: both documents change with this request, or neither does."""
 
     def carry(drafts: dict[str, Rack]) -> bool:
@@ -186,7 +195,6 @@ async def move(ctx: MutationCtx, _: SessionId, *, sku: str, source: Place, targe
         return True
 
     await racks.transact([source, target], carry, tx=ctx.tx)
-    return await ctx.run_query(stock)
 
 
 @functions.query
@@ -216,14 +224,8 @@ async def answer_desk(_: ActionCtx, session_id: SessionId, *, click: Click) -> N
     await refunds.click(User(session_id), click)
 
 
-@functions.action
-async def await_refund(ctx: ActionCtx, _: SessionId, *, purchase: str) -> Decision | None:
-    """Wait for what becomes of a request; null when it is open still after a few seconds."""
-    return await refunds.wait(await ctx.run_query(purchase_of, purchase=purchase))
-
-
-@functions.query
-async def desk(_: QueryCtx, __: SessionId) -> list[Card]:
+@functions.query.sessionless
+async def desk(_: QueryCtx) -> list[Card]:
     """Show what there is to decide. Who finds the way behind the counter is a clerk here."""
     return await refunds.desk()
 

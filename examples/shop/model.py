@@ -1,6 +1,5 @@
 """What the shop sells, and what it keeps."""
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -62,9 +61,8 @@ class Purchase(msgspec.Struct, frozen=True):
 
 
 class Shelf(msgspec.Struct, frozen=True):
-    """How many of a product are left of an hour's delivery."""
+    """How many of a product are left of the last delivery."""
 
-    delivered_at: datetime
     left: int
 
 

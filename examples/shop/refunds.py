@@ -1,7 +1,8 @@
 """Refunds: a visitor asks in one window, a clerk answers in another, and every process may have died in between.
 
 A request is a dialog, and between two clicks a dialog is a record and nothing else. So whichever server is up takes the
-next click, and tells whoever waits for the end. What is taken back lies in the cellar by the commit that ends it.
+next click, and every page that shows the request follows. What is taken back lies in the cellar by the commit that ends
+it.
 """
 
 from contextlib import suppress
@@ -41,7 +42,6 @@ from sojourn.errors import DialogExistsError
 from sojourn.kernel import Attempt
 
 PATIENCE = timedelta(minutes=10)  # how long a request waits, from the last word on
-WAIT = timedelta(seconds=5)  # how long a call waits for the end of one; then the page calls again
 REQUESTS = 50  # that the desk shows
 WORDS = 20  # that are said about one request
 WORD_CHARS = 200
@@ -200,7 +200,7 @@ class Click(msgspec.Struct, frozen=True):
 
 
 class Pages(Platform):
-    """The shop's own pages, as dialogs see them. They ask for what there is to see, so nothing is sent to them."""
+    """The shop's own pages, as dialogs see them. They watch what there is to see, so nothing is sent to them."""
 
     name = "pages"
     budget = Budget()
@@ -284,14 +284,6 @@ class Refunds:
             raise done.error
         if done.result not in TAKEN:
             raise ApplicationError(" ".join(reply.said) or "There is no such request.")
-
-    async def wait(self, purchase: Purchase) -> Decision | None:
-        """Return what becomes of a request, whichever server decides it; None when it is open still after `WAIT`."""
-        try:
-            ended: Ended[Decision] = await self._dialogs.wait(purchase.id, WAIT)
-        except TimeoutError:
-            return None
-        return ended.result  # None when this server stops: the page asks the next one
 
     async def sale(self, purchase: Purchase, tx: Attempt) -> Sale:
         """Return how it stands with a purchase, as this transaction sees it."""

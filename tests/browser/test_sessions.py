@@ -48,6 +48,7 @@ async def test_another_browser_has_another_basket(shop: Shop, visit: Visit) -> N
     assert await first.locator("#session").text_content() != await second.locator("#session").text_content()
 
 
+@pytest.mark.row("F-G1", "F-G10")
 async def test_no_script_can_read_the_cookie(shop: Shop, visit: Visit) -> None:
     """Proves that the token is the browser's alone: HttpOnly, and nowhere in the page's storages.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
-
-import psycopg
 
 from sojourn.engines.postgres import PostgresEngine
 from sojourn.kernel.clock import Clock
 from sojourn.testing import conformance
 from sojourn.testing.conformance import Capability
-from tests.servers import Name, shared
+from tests.servers import Name
+from tests.servers.stores import fresh, remove
 
 
 class Postgres18Harness:
@@ -21,19 +19,16 @@ class Postgres18Harness:
     capabilities = frozenset(Capability)
 
     async def create(self, folder: Path) -> str:  # noqa: ARG002
-        """Name a schema that the engine will make when it opens."""
-        return f"{shared(self.server)}?schema=t{secrets.token_hex(8)}"
+        """Name a schema that the engine will make when it opens, or one that it cannot tell from a new one."""
+        return fresh(self.server)
 
     def engine(self, address: str, clock: Clock) -> PostgresEngine:
         """Make an engine over the schema."""
         return PostgresEngine(address, clock=clock)
 
     async def destroy(self, address: str) -> None:
-        """Remove the schema and all that is in it."""
-        url, _, schema = address.partition("?schema=")
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            await connection.execute("SET client_min_messages = warning")
-            await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
+        """Remove all that is in the schema."""
+        remove(address)
 
 
 class Postgres16Harness(Postgres18Harness):

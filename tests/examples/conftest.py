@@ -7,13 +7,16 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 
 import sojourn
+from sojourn.functions import Watching
 from sojourn.sessions import Session, SessionId, model
 from sojourn.testing import ManualClock
+
+R = TypeVar("R")
 
 Load: TypeAlias = Callable[[str, str], Awaitable[Any]]
 """Imports a module anew, after the variable that it takes the URL of its store from has been set."""
@@ -45,3 +48,11 @@ async def load(monkeypatch: pytest.MonkeyPatch, clock: ManualClock, url: str) ->
 async def issue(module: ModuleType, name: str | None = None) -> Session:
     """Begin a session of the example's."""
     return (await module.sessions.issue(name)).session  # type: ignore[no-any-return]  # imported by name
+
+
+async def seen(watching: Watching[R], is_it: Callable[[R], object]) -> R:
+    """Return the first result of what is watched that is as it should be."""
+    async for result in watching:
+        if is_it(result):
+            return result
+    raise AssertionError("it ended")

@@ -21,7 +21,7 @@ from sojourn.sessions import Session
 from sojourn.testing import ManualClock
 from tests.capabilities import needs
 
-from .conftest import Load, issue
+from .conftest import Load, issue, seen
 from .test_stock import server
 
 CELLAR = FULL.items["mug"]
@@ -58,16 +58,11 @@ class Person:
         """Return what the page of the visitor shows."""
         return await self.call("book")  # type: ignore[no-any-return]
 
-    async def wait(self, purchase: Purchase) -> Any:
-        """Wait for what becomes of it."""
-        return await self.call("await_refund", purchase=purchase.id)
-
     async def told(self) -> Any:
-        """Return the decision about what was bought last, once the book has it."""
-        async with self._shop.store.watch(self._shop.books.key(self.session.id)) as changes:
-            while (decision := (await self.book())[0].purchase.decision) is None:
-                await anext(changes)
-        return decision
+        """Return the decision about what was bought last, once the book shows it."""
+        async with self._bound.watch(self._shop.book, session=self.session) as watching:
+            book = await seen(watching, lambda book: book[0].purchase.decision)
+        return book[0].purchase.decision
 
     async def answer(self, token: str, text: str) -> None:
         """Write on the form of the visitor's page."""
@@ -120,7 +115,7 @@ async def test_what_is_taken_back_is_in_the_cellar(shop: ModuleType, visitor: Pe
     with needs(shop.store, "cross_partition"):
         mugs = await visitor.buy(count=3)
         await visitor.ask(mugs)
-        waiting = asyncio.create_task(visitor.wait(mugs))
+        waiting = asyncio.create_task(visitor.told())
         (card,) = await clerk.desk()
         assert [word.text for word in card.request.said] == ["It is chipped."]
         await clerk.decide(clerk.click(approve(card)))
@@ -130,7 +125,6 @@ async def test_what_is_taken_back_is_in_the_cellar(shop: ModuleType, visitor: Pe
         assert await clerk.desk() == []
         (sale,) = await visitor.book()
         assert (sale.purchase.decision, sale.said) == (decision, [])
-        assert await visitor.wait(mugs) == decision, "who comes late is told the same"
 
 
 async def test_the_end_and_the_stock_are_one_commit(shop: ModuleType, visitor: Person, clerk: Person) -> None:
@@ -193,7 +187,7 @@ async def test_a_request_is_declined_for_a_reason(shop: ModuleType, visitor: Per
         with pytest.raises(ApplicationError, match="no reason"):
             await clerk.decide(clerk.click(decline(card), values=("Because.",)))
         await clerk.decide(clerk.click(decline(card), values=(REASONS[1],)))
-        decision = await visitor.wait(mugs)
+        decision = await visitor.told()
         assert (decision.is_approved, decision.word) == (False, REASONS[1])
         assert await clerk.cellar() == CELLAR
 
@@ -223,7 +217,7 @@ async def test_the_desk_asks_back_and_the_visitor_answers(
         ]
         assert (await visitor.book())[0].form is None
         await clerk.decide(clerk.click(approve(card)))
-        assert (await visitor.wait(mugs)).is_approved
+        assert (await visitor.told()).is_approved
 
 
 @pytest.mark.row("I-C41")
@@ -236,7 +230,7 @@ async def test_a_request_that_nobody_answers_ends_by_itself(
         await visitor.ask(mugs)
         (card,) = await clerk.desk()
         clock.advance(PATIENCE)
-        assert await visitor.wait(mugs) == await visitor.told() == SILENCE
+        assert await visitor.told() == SILENCE
         with pytest.raises(ApplicationError):
             await clerk.decide(clerk.click(approve(card)))
         assert (await clerk.desk(), await clerk.cellar()) == ([], CELLAR)
@@ -277,7 +271,6 @@ async def test_who_asks_twice_has_asked_once(shop: ModuleType, visitor: Person, 
         (card,) = await clerk.desk()
         assert [word.text for word in card.request.said] == ["It is chipped."]
         await clerk.decide(clerk.click(decline(card), values=(REASONS[0],)))
-        assert await visitor.wait(mugs) is not None
         assert await visitor.told() is not None
         with pytest.raises(ApplicationError, match="decided already"):
             await visitor.ask(mugs)
@@ -303,12 +296,11 @@ async def test_what_is_said_is_bounded(shop: ModuleType, visitor: Person, clerk:
 
 
 async def test_a_book_is_the_sessions_own(shop: ModuleType, visitor: Person, clerk: Person) -> None:
-    """Proves that who knows the id of another's purchase can neither give it back nor wait for it."""
+    """Proves that who knows the id of another's purchase can neither give it back nor see it."""
     with needs(shop.store, "cross_partition"):
         mugs = await visitor.buy()
-        for prying in (clerk.ask(mugs), clerk.wait(mugs)):
-            with pytest.raises(ApplicationError, match="no such purchase"):
-                await prying
+        with pytest.raises(ApplicationError, match="no such purchase"):
+            await clerk.ask(mugs)
         assert await clerk.book() == []
 
 

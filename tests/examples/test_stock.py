@@ -45,7 +45,7 @@ DOWN: dict[str, Any] = {"source": "loft", "target": "cellar"}
 
 async def lying(shop: ModuleType, bound: Bound, sku: str) -> tuple[int, int]:
     """How many lie in the cellar and in the loft."""
-    racks = (await bound.run(shop.stock, session=await issue(shop))).racks
+    racks = (await bound.run(shop.stock)).racks
     return racks["cellar"].items[sku], racks["loft"].items[sku]
 
 
@@ -54,10 +54,9 @@ async def test_what_is_carried_from_one_rack_is_on_the_other(shop: ModuleType, b
     carrier = await issue(shop)
     assert await lying(shop, bound, "mug") == (12, 12)
     with needs(shop.store, "cross_partition"):
-        told = await bound.run(shop.move, session=carrier, request_id="once", sku="mug", **UP)
-        assert (told.racks["cellar"].items["mug"], told.racks["loft"].items["mug"]) == (11, 13)
-        assert await bound.run(shop.move, session=carrier, request_id="once", sku="mug", **UP) == told
-        assert await lying(shop, bound, "mug") == (11, 13)
+        for _ in range(2):
+            await bound.run(shop.move, session=carrier, request_id="once", sku="mug", **UP)
+            assert await lying(shop, bound, "mug") == (11, 13)
         await bound.run(shop.move, session=carrier, sku="mug", **DOWN)
         assert await lying(shop, bound, "mug") == (12, 12)
 

@@ -19,7 +19,7 @@ PLANTED = {
     "a face in its sibling": ("visits/planted.py", "import sojourn.sessions.planted", "layers"),
     "another face than sessions in functions": ("functions/planted.py", "import sojourn.visits.planted", "functions"),
     "an engine in its sibling": ("engines/planted.py", "import sojourn.engines.memory", "siblings"),
-    "an upward import": ("errors.py", "import sojourn.kernel.keys", "layers"),
+    "an upward import": ("errors/planted.py", "import sojourn.kernel.keys", "layers"),
     "a folder without a place": ("toolbox/planted.py", "", "layers"),
 }
 

@@ -32,5 +32,7 @@ def test_packages_say_what_they_offer() -> None:
 
 
 def hands_on(statement: ast.stmt) -> bool:
-    """Whether a statement offers all that another module has."""
+    """Whether a statement offers all that another module has, or goes through all that, to call it this one's own."""
+    if isinstance(statement, ast.For):
+        return ast.unparse(statement.iter) == "[*vars().values()]"
     return isinstance(statement, ast.ImportFrom) and [alias.name for alias in statement.names] == ["*"]

@@ -18,7 +18,7 @@ MINTED = "7f7c5d1e-8f0a-4b7e-9a51-6f2f3a1c9d10"
 OTHER = "0b6c2a54-1f4f-4f57-8f5c-c2f5b0a7c111"
 
 
-@pytest.mark.row("P-R10")
+@pytest.mark.row("P-R10", "F-G1")
 async def test_the_cookie_is_as_safe_as_it_can_be_by_default(browse: Browse) -> None:
     answer = await (await browse(dev=False)).post("/session", json={})
     cookie = answer.headers["set-cookie"]
@@ -145,6 +145,7 @@ async def test_ending_a_session_takes_the_cookie_back(browse: Browse) -> None:
     assert (await client.get("/session")).status_code == 401
 
 
+@pytest.mark.row("F-G9")
 async def test_tokens_by_header_are_taken_only_where_that_was_asked_for(browse: Browse) -> None:
     refused = await (await browse()).post("/session", json={}, headers={"sojourn-session": ""})
     assert refused.json()["error"]["name"] == "Sojourn-Session"

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.servers.sharing import Started, sharing
+from tests.servers.stores import forget
 
 _STARTED = pytest.StashKey[list[Started]]()
 _SHARING = pytest.StashKey[ExitStack]()
@@ -19,7 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Kill what was started."""
+    """Leave nothing in servers of others, and kill what was started."""
+    forget()
     config.stash[_SHARING].close()
 
 

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from tests.servers import NotInstalledError, Postgres, Redis, ServerError, shared, sharing
+import sojourn
+from sojourn.kernel import Key, Put, Transaction, ids
+from tests.servers import NotInstalledError, Postgres, Redis, ServerError, fresh, remove, shared, sharing
 from tests.servers.binaries import find
 from tests.servers.process import READY_S, family
 from tests.servers.proxy import Proxy
@@ -38,6 +40,23 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
+def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """What stands in each table and sequence of a schema, but for what no two stores have alike."""
+    place, schema = url.split("?schema=")
+    with psycopg.connect(place) as connection:
+        kinds = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'S')",
+            [schema],
+        )
+        found = {
+            name: connection.execute(f"SELECT * FROM {schema}.{name}".encode()).fetchall()  # noqa: S608  names of ours
+            for (name,) in kinds.fetchall()
+        }
+    found["migrations"] = [(*row[:2],) for row in found["migrations"]]
+    found["store"] = [(len(identity), *rest) for identity, *rest in found["store"]]
+    return found
+
+
 def test_a_run_has_one_server_of_each_kind() -> None:
     """Proves that whoever asks gets the same server, also a process that a test has started."""
     asked = "from tests.servers import shared; print(shared('valkey'))"
@@ -52,6 +71,36 @@ def test_a_server_of_somebody_else_is_used_when_the_environment_names_it(monkeyp
     with sharing() as started:
         assert shared("redis-cluster") == "redis+cluster://example/"
         assert [server.version for server in started] == ["given by SOJOURN_TEST_REDIS_CLUSTER_URL"]
+
+
+async def test_a_schema_that_was_used_before_is_like_a_new_one() -> None:
+    """Proves that nothing is left of who had it: no row of any table, and no number that was drawn."""
+    url = fresh("postgres18")
+    used = list[str]()
+    unused = list[dict[str, list[tuple[object, ...]]]]()
+    while url not in used:
+        async with sojourn.open(url) as store:
+            unused.append(contents(url))
+            await store.commit(Transaction(ids.new(), writes=(Put(Key("space", "partition", "item"), b""),)))
+        assert contents(url) != unused[-1]
+        remove(url)
+        used.append(url)
+        url = fresh("postgres18")
+    assert contents(url) == unused[0]
+    assert all(like == unused[0] for like in unused)
+    remove(url)
+
+
+async def test_a_schema_that_somebody_still_uses_is_not_used_again() -> None:
+    """Proves that what a test has left running writes into nobody else's store."""
+    url = fresh("postgres18")
+    async with sojourn.open(url) as store:
+        await store.commit(Transaction(ids.new(), writes=(Put(Key("space", "partition", "item"), b""),)))
+        remove(url)
+        for _ in range(10):
+            other = fresh("postgres18")
+            assert other != url
+            remove(other)
 
 
 def test_servers_end_with_the_run_however_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:

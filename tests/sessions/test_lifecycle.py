@@ -51,7 +51,7 @@ async def test_what_is_no_token_opens_nothing_and_leaves_nothing(store: Store, s
     assert await records(store) == 0
 
 
-@pytest.mark.row("P-R4")
+@pytest.mark.row("P-R4", "F-G4")
 async def test_tokens_of_strangers_create_no_record(store: Store, sessions: Sessions) -> None:
     """A flood of well-formed ids costs no memory: nothing is written for what was not issued."""
     foreign = Sessions(store, keys=[b"k" * 32])
@@ -72,7 +72,7 @@ async def test_a_token_of_another_store_opens_nothing(sessions: Sessions, clock:
         await sessions.resolve(token)
 
 
-@pytest.mark.row("P-R6")
+@pytest.mark.row("P-R6", "F-G3")
 async def test_the_idle_limit_ends_a_session_that_is_not_used(sessions: Sessions, clock: ManualClock) -> None:
     token = (await sessions.issue()).token
     for _ in range(5):
@@ -247,7 +247,7 @@ async def test_an_ended_session_is_told_from_an_unknown_one_for_a_while(sessions
         await sessions.resolve(issued.token)
 
 
-@pytest.mark.row("P-R9")
+@pytest.mark.row("P-R9", "F-G3", "F-G10")
 async def test_signing_out_everywhere_spares_only_the_one_to_keep(sessions: Sessions) -> None:
     issued = [await sessions.issue("ada", label=f"device {place}") for place in range(5)]
     other = await sessions.issue("bob")
@@ -302,6 +302,7 @@ async def test_the_index_is_believed_only_when_the_session_agrees(sessions: Sess
     assert (await sessions.resolve(moved.token)).subject == "bob"
 
 
+@pytest.mark.row("F-G3")
 async def test_all_sessions_are_listed_latest_use_first(sessions: Sessions, clock: ManualClock) -> None:
     issued = []
     for _ in range(3):

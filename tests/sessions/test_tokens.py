@@ -18,7 +18,7 @@ MINTED = "7f7c5d1e-8f0a-4b7e-9a51-6f2f3a1c9d10"
 OTHER = "0b6c2a54-1f4f-4f57-8f5c-c2f5b0a7c111"
 
 
-@pytest.mark.row("P-R8")
+@pytest.mark.row("P-R8", "F-G2")
 async def test_a_token_carries_the_public_id_and_256_bits(sessions: Sessions) -> None:
     tokens = [(await sessions.issue()).token for _ in range(20)]
     assert all(len(token.split(".")[1]) * 6 >= 256 for token in tokens)
@@ -27,7 +27,7 @@ async def test_a_token_carries_the_public_id_and_256_bits(sessions: Sessions) ->
     assert issued.token.split(".")[0] == issued.session.id
 
 
-@pytest.mark.row("P-R8")
+@pytest.mark.row("P-R8", "F-G8")
 async def test_no_record_log_or_repr_shows_the_secret(
     store: Store, sessions: Sessions, caplog: pytest.LogCaptureFixture
 ) -> None:

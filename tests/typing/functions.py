@@ -70,6 +70,32 @@ async def in_process(token: str) -> None:
     await state.update(len)  # type: ignore[arg-type]
     bound = functions.bind(store)
     assert_type(await bound.run(cart, session=session, limit=5), list[str])
-    await bound.run(cart)  # type: ignore[call-arg]
+    await bound.run(cart)  # type: ignore[call-overload]
     named: Function[..., list[str]] = cart
     assert_type(await bound.run(named, session=session), list[str])
+
+
+@functions.query.sessionless
+async def left(ctx: QueryCtx, *, sku: str) -> int:
+    return await ctx.db(stock).get(sku)
+
+
+@functions.mutation.sessionless.internal
+def tidy(ctx: MutationCtx) -> None: ...
+
+
+@functions.query.sessionless  # type: ignore[arg-type]
+async def not_its_context(ctx: MutationCtx) -> None: ...
+
+
+async def watched(session: Session) -> None:
+    bound = functions.bind(store)
+    watching = bound.watch(cart, session=session, limit=5)
+    async for items in watching:
+        assert_type(items, list[str])
+    async for number in bound.acting_as(None).watch(left, sku="book"):
+        assert_type(number, int)
+    bound.watch(cart)  # type: ignore[call-overload]
+    assert_type(await bound.run(left, sku="book"), int)
+    bound.acting_as(session).watch(left)  # type: ignore[call-arg]
+    bound.acting_as(session).watch(left, sku=1)  # type: ignore[arg-type]

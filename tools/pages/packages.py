@@ -49,12 +49,7 @@ def render(root: Path, package: str) -> str:
     folder = root / "src" / package.replace(".", "/")
     file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
     module = parse(file)
-    homes = {
-        alias.name: str(node.module)
-        for node in ast.walk(module)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+    homes = imported(module)
     source = (folder if folder.is_dir() else file).relative_to(root).as_posix()
     page = [TOP.format(source=source, package=package, docstring=prose(ast.get_docstring(module)))]
     for name in offered(module) or []:
@@ -63,11 +58,26 @@ def render(root: Path, package: str) -> str:
             page.extend(entry(name, module, "###"))
         elif home == package:
             page.extend(submodule(name, parse(folder / f"{name}.py")))
-        elif (root / "src" / home.replace(".", "/")).is_dir():
-            page.append(f"### `{name}`\n\nSee [`{home}`]({home.rpartition('.')[2]}.md).\n")
         elif home != ERRORS:
-            page.extend(entry(name, parse(root / "src" / f"{home.replace('.', '/')}.py"), "###"))
+            page.extend(elsewhere(root, name, home))
     return "\n".join(page)
+
+
+def elsewhere(root: Path, name: str, home: str) -> Iterator[str]:
+    """Show a name that is defined in another module; one of another public package is on that one's page."""
+    place = root / "src" / home.replace(".", "/")
+    if not place.is_dir():
+        yield from entry(name, parse(place.with_suffix(".py")), "###")
+    elif home in public(root):
+        yield f"### `{name}`\n\nSee [`{home}`]({home.rpartition('.')[2]}.md).\n"
+    else:
+        yield from elsewhere(root, name, imported(parse(place / "__init__.py"))[name])
+
+
+def imported(module: ast.Module) -> dict[str, str]:
+    """Say from where a module has each name that it imports."""
+    froms = [node for node in ast.walk(module) if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in froms for alias in node.names}
 
 
 def parse(file: Path) -> ast.Module:

@@ -1,11 +1,10 @@
 // The page of the assistant. What it asks of the server is in examples/shop/__init__.py.
 
-const client = new sojourn.SojournClient({ retry: { attempts: Infinity, firstMs: 100, longestMs: 500 } });
-const byId = (id) => document.getElementById(id);
+import { attempt as attempted, byId, client, copied, keyed, watch } from "./page.js";
 
 let conversation; // what the server showed last: its turns, the newest, the one shown, what was said up to that
-let chosen = null; // the turn that was clicked on; null follows the newest
-let [asked, shown] = [0, 0]; // of two answers the one asked for later counts
+let chosen; // the turn that was clicked on; null follows the newest
+let leave = () => undefined; // ends the watching of that
 
 const ENDS = {
   pending: () => "Answering …",
@@ -15,24 +14,27 @@ const ENDS = {
   expired: () => "Given up, because its server died.",
 };
 
-// -- Asking
-
-/** Ask the server for everything, and show it. */
-async function refresh() {
-  const turn = ++asked;
-  const found = await answered(client.query("conversation", { at: chosen }));
-  if (turn < shown) return;
-  shown = turn;
-  conversation = found;
-  render();
+/** Show the conversation up to this turn from now on. */
+function choose(turn) {
+  if (turn === chosen) return;
+  chosen = turn;
+  leave();
+  let isNew = true;
+  leave = watch("conversation", { at: turn }, (found) => {
+    conversation = found;
+    render();
+    if (isNew && turn) byId("said").lastElementChild?.scrollIntoView({ block: "nearest" });
+    isNew = false;
+  });
 }
+
+// -- Asking
 
 /** Do what begins a turn, and follow that. */
 async function begin(name, args) {
   await client.action(name, args);
-  chosen = null;
   byId("busy").hidden = true;
-  await refresh();
+  choose(null);
 }
 
 async function ask(question, beside = false) {
@@ -51,41 +53,15 @@ function base() {
 /** The turns by their ids, each with its number. */
 const turns = () => new Map(conversation.turns.map((turn, index) => [turn.id, { ...turn, number: index + 1 }]));
 
-async function choose(id) {
-  chosen = id;
-  await refresh();
-  byId("said").lastElementChild?.scrollIntoView({ block: "nearest" });
-}
-
-/** Tell when the server lets a question wait, and when it is back. */
-async function answered(call) {
-  const patience = setTimeout(() => (byId("notice").textContent = "The server does not answer. This page keeps asking."), 800);
-  try {
-    const answer = await call;
-    byId("notice").textContent = "";
-    return answer;
-  } finally {
-    clearTimeout(patience);
-  }
-}
-
-/** Do what was asked for; when it fails, say so in a sentence. */
-async function attempt(task) {
-  byId("trouble").textContent = "";
-  await task().catch(fail);
-}
-
-function fail(error) {
-  const place = error.data?.busy ? byId("busy").firstElementChild : byId("trouble");
-  place.textContent = sentence(error);
-  byId("busy").hidden = place === byId("trouble");
-}
-
-function sentence(error) {
-  if (error.code === "application") return error.message;
-  if (error.code === "connection_lost") return "The server did not answer. What it had taken up by then, the tree shows.";
-  return `That did not work: ${error.message}.`;
-}
+/** Do what was asked for; what cannot be while another answer is under way is said beside the question. */
+const attempt = (task) =>
+  attempted(() =>
+    task().catch((error) => {
+      if (!error.data?.busy) throw error;
+      byId("busy").firstElementChild.textContent = error.message;
+      byId("busy").hidden = false;
+    }),
+  );
 
 // -- Showing what was said
 
@@ -94,7 +70,7 @@ function render() {
   const { newest, said } = conversation;
   const current = byTurn.get(conversation.shown);
   for (const line of [...byId("said").children]) {
-    if (!said.some(({ turn }) => turn === line.dataset.id)) line.remove();
+    if (!said.some(({ turn }) => turn === line.dataset.key)) line.remove();
   }
   for (const exchange of said) renderExchange(byTurn.get(exchange.turn), exchange);
   byId("said").ariaBusy = "false";
@@ -112,9 +88,9 @@ function render() {
 
 function renderExchange(turn, { question, answer }) {
   const line = keyed(byId("said"), turn.id, () => {
-    const made = byId("exchange").content.firstElementChild.cloneNode(true);
+    const made = copied("exchange");
     made.querySelector("h3").textContent = question;
-    made.querySelector(".stop").onclick = () => attempt(() => client.action("stop", { turn: turn.id }).then(refresh));
+    made.querySelector(".stop").onclick = () => attempt(() => client.action("stop", { turn: turn.id }));
     made.querySelector(".again").onclick = () => attempt(() => begin("ask_again", { turn: turn.id }));
     return made;
   });
@@ -127,16 +103,6 @@ function renderExchange(turn, { question, answer }) {
   line.querySelector(".again").hidden = isPending;
 }
 
-/** Return the child with this id; made anew, and the last, when there is none. */
-function keyed(parent, id, make) {
-  const found = [...parent.children].find((child) => child.dataset.id === id);
-  if (found) return found;
-  const made = make();
-  made.dataset.id = id;
-  parent.append(made);
-  return made;
-}
-
 // -- Drawing the tree: a row for each step away from the door, a column for each branch
 
 function renderTree(byTurn) {
@@ -145,13 +111,13 @@ function renderTree(byTurn) {
   const [columns, rows] = [0, 1].map((axis) => Math.max(0, ...[...places.values()].map((place) => place[axis])) + 1);
   byId("nodes").style.cssText = `--columns: ${columns}; --rows: ${rows}`;
   byId("nodes").hidden = !places.size;
-  for (const node of [...byId("nodes").querySelectorAll(".node")]) if (!places.has(node.dataset.id)) node.remove();
+  for (const node of [...byId("nodes").querySelectorAll(".node")]) if (!places.has(node.dataset.key)) node.remove();
   for (const [id, [column, row]] of places) {
     const turn = byTurn.get(id);
     const node = keyed(byId("nodes"), id, () => {
       const made = document.createElement("button");
       made.type = "button";
-      made.onclick = () => attempt(() => choose(id));
+      made.onclick = () => choose(id);
       return made;
     });
     const isShown = id === conversation.shown;
@@ -218,18 +184,12 @@ byId("ask").onsubmit = (event) => {
   attempt(() => ask(byId("question").value));
 };
 byId("beside").onclick = () => attempt(() => ask(byId("question").value, true));
-byId("newest").onclick = () => attempt(() => choose(null));
+byId("newest").onclick = () => choose(null);
 byId("anew").onclick = () =>
   attempt(async () => {
     await client.action("forget_conversation");
-    await choose(null);
+    choose(null);
   });
-byId("unplug").onclick = () =>
-  attempt(() =>
-    client.action("kill_server").catch((error) => {
-      if (error.code !== "connection_lost") throw error; // a server that was killed does not say so
-    }),
-  );
 for (const idea of byId("ideas").querySelectorAll("button")) {
   idea.onclick = () => {
     byId("question").value = idea.textContent;
@@ -237,16 +197,4 @@ for (const idea of byId("ideas").querySelectorAll("button")) {
   };
 }
 
-// -- Keeping up with the answer, and with other windows
-
-async function keepUp() {
-  for (;;) {
-    if (!document.hidden) await refresh().catch(fail);
-    await new Promise((resolve) => {
-      document.onvisibilitychange = resolve;
-      setTimeout(resolve, 1_000);
-    });
-  }
-}
-
-keepUp();
+choose(null);

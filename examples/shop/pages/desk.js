@@ -1,16 +1,23 @@
 // The page of the desk. What it asks of the server is in examples/shop/__init__.py.
 
-import { attempt, byId, client, deliver, element, keepUp, renderForm, renderLines, renderSaid, time } from "./dialogs.js";
+import { deliver, renderForm, renderLines, renderSaid } from "./dialogs.js";
+import { attempt, byId, element, time, watch } from "./page.js";
 
 const WHO = { visitor: "The visitor:", clerk: "The desk:" };
 
-let [asked, shown] = [0, 0]; // of two answers the one asked for later counts
+let cards, stock; // what the server showed last
 
-async function refresh() {
-  const turn = ++asked;
-  const [cards, stock] = await Promise.all([client.query("desk"), client.query("stock")]);
-  if (turn < shown) return;
-  shown = turn;
+watch("desk", {}, (found) => {
+  cards = found;
+  render();
+});
+watch("stock", {}, (found) => {
+  stock = found;
+  render();
+});
+
+function render() {
+  if (!cards || !stock) return;
   byId("none").hidden = cards.length > 0;
   renderLines(
     byId("cards"),
@@ -33,7 +40,6 @@ function renderCard(line, { id, request, rows, form, due }, products) {
       await deliver("decide", click);
     } finally {
       what.disabled = false;
-      await refresh();
     }
   };
   line.querySelector("h3").textContent = `${request.count > 1 ? `${request.count} × ` : ""}${name}`;
@@ -68,5 +74,3 @@ function component(one, send) {
   };
   return made;
 }
-
-keepUp(refresh);

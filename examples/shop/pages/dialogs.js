@@ -1,8 +1,7 @@
 // What both sides of a refund share: how a dialog is shown, and how what is done there reaches the server, once.
 
-export const client = new sojourn.SojournClient({ retry: { attempts: Infinity, firstMs: 100, longestMs: 500 } });
-export const byId = (id) => document.getElementById(id);
-export const time = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+import { attempt, byId, client, element, pictured } from "./page.js";
+
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // -- Asking the server
@@ -22,41 +21,6 @@ export async function insist(name, args) {
 /** Have the server do what was clicked. It knows a click by its id, so one that is sent again counts once. */
 export const deliver = (name, click) => insist(name, { click: { delivery: crypto.randomUUID(), ...click } });
 
-/** Do what was asked for; when it fails, say so in a sentence. */
-export async function attempt(task) {
-  byId("trouble").textContent = "";
-  await task().catch(fail);
-}
-
-export function fail(error) {
-  byId("trouble").textContent = error.code === "application" ? error.message : `That did not work: ${error.message}.`;
-}
-
-export function say(text, forMs = Infinity) {
-  byId("notice").textContent = text;
-  if (forMs < Infinity) setTimeout(() => byId("notice").textContent === text && say(""), forMs);
-}
-
-/** Refresh the page once a second, and as soon as it is looked at again. */
-export async function keepUp(refresh) {
-  for (;;) {
-    if (!document.hidden) await answered(refresh()).catch(fail);
-    await new Promise((resolve) => {
-      document.onvisibilitychange = resolve;
-      setTimeout(resolve, 1_000);
-    });
-  }
-}
-
-/** Tell when the server lets this page wait, until it is back. */
-async function answered(call) {
-  const away = "The server does not answer. This page keeps asking.";
-  const patience = setTimeout(() => say(away), 1_500);
-  await call;
-  clearTimeout(patience);
-  if (byId("notice").textContent === away) say("");
-}
-
 // -- Showing
 
 /** Show a line for each of these: those that are there stay, with what was written into them. */
@@ -65,10 +29,8 @@ export function renderLines(list, template, lines) {
   for (const [at, { id, sku, render }] of lines.entries()) {
     let line = [...list.children].find((child) => child.dataset.id === id);
     if (!line) {
-      line = byId(template).content.firstElementChild.cloneNode(true);
+      line = pictured(template, sku);
       line.dataset.id = id;
-      line.classList.add(sku);
-      line.querySelector("use").setAttribute("href", `things.svg#${sku}`);
     }
     if (list.children[at] !== line) list.insertBefore(line, list.children[at]);
     render(line);
@@ -105,16 +67,3 @@ function made({ title, fields }) {
   });
   return element("form", { className: "row" }, ...rows, element("button", {}, title));
 }
-
-export function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
-byId("unplug").onclick = () =>
-  attempt(() =>
-    client.action("kill_server").catch((error) => {
-      if (error.code !== "connection_lost") throw error; // a server that was killed does not say so
-    }),
-  );

@@ -32,6 +32,7 @@ variable SOJOURN_STORE.
 For example:
 
     sojourn serve shop:app
+    sojourn types shop:app > api.d.ts
     sojourn sessions list --store sqlite:///app.db
     sojourn visits active --store sqlite:///app.db
     sojourn documents list --store sqlite:///app.db
@@ -56,6 +57,7 @@ def program() -> App:
     sessions = App(name="sessions", help="Look at the live sessions, and end them.")
     visits = App(name="visits", help="See who is here and what they did, and delete what is kept of them.")
     app.command(serve, usage="Usage: sojourn serve [OPTIONS] [APP]")
+    app.command(types)
     app.command(sessions)
     sessions.command(list_sessions, name="list")
     sessions.command(show)
@@ -141,6 +143,31 @@ def serve(
     from sojourn.cli import serving  # noqa: PLC0415  see the module's docstring
 
     serving.serve(target, store, dev=dev, host=host, port=port)
+
+
+def types(
+    target: Annotated[str, Parameter(name="APP", help="The application, or its functions alone, as module:name.")],
+    /,
+) -> None:
+    """Print what a browser may call, as TypeScript.
+
+    For each public function it says the kind, the arguments and the result, so
+    that the compiler finds a wrong name, kind or argument. What is printed is the
+    same as long as the functions are.
+
+    APP is a sojourn.server.App, or a sojourn.Functions, in a module that can be
+    imported from the current folder; nothing is served, and no store is opened.
+
+    For example:
+
+        sojourn types shop:app > api.d.ts
+
+    Raises:
+        InvalidError: there is no such application, or it has no functions whose types can be written.
+    """
+    from sojourn.cli import types as api  # noqa: PLC0415  see the module's docstring
+
+    api.show(target)
 
 
 async def list_sessions(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import os
 import sys
-import traceback
 from functools import partial
 from typing import Any
 
 from sojourn.cli import output
 from sojourn.cli.stores import named
+from sojourn.cli.targets import imported
 from sojourn.errors import InvalidError
 from sojourn.server import App
 from sojourn.server import serve as serve_on
@@ -37,7 +36,7 @@ def serve(target: str | None, url: str | None, *, dev: bool, host: str, port: in
         option = "dev" if url is None else "store"
         raise InvalidError(option, "an application says this itself, as in App(store, dev=True); leave it out")
     else:
-        app, what = _imported(target), target
+        app, what = _application(target), target
     serve_on(app, host=host, port=port, announce=partial(_announce, what))
 
 
@@ -61,44 +60,12 @@ def _announce(what: str, url: str) -> None:
     sys.stdout.flush()
 
 
-def _imported(target: str) -> Any:  # noqa: ANN401  any ASGI application
-    module_name, colon, path = target.partition(":")
-    if not colon or not all(name.isidentifier() for name in (*module_name.split("."), *path.split("."))):
-        raise InvalidError("APP", f"{target[:64]!r} is not of the form module:name, as in shop:app")
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109  as text, which is what the path holds
-    found: Any = _module(module_name)
-    for name in path.split("."):
-        if not hasattr(found, name):
-            raise InvalidError("APP", f"{module_name} has no {path!r}; its file is {_file(module_name)}")
-        found = getattr(found, name)
+def _application(target: str) -> Any:  # noqa: ANN401  any ASGI application
+    found = imported(target)
     if not _is_application(found):
         kind = "a class; name an instance of it" if inspect.isclass(found) else f"of type {type(found).__name__}"
         raise InvalidError("APP", f"{target} is not an ASGI application but {kind}")
     return found
-
-
-def _module(name: str) -> object:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            looked = f"looked for {name.replace('.', '/')}.py in {os.getcwd()} and among what is installed"  # noqa: PTH109
-            raise InvalidError("APP", f"there is no module {name!r}; {looked}") from error
-        raise _failed_import(name, error) from error
-    except ImportError as error:
-        raise _failed_import(name, error) from error
-
-
-def _failed_import(name: str, error: ImportError) -> InvalidError:
-    """Say where the import of the module stopped: at the last line that is not Python's own machinery."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    return InvalidError(
-        "APP", f"{name} cannot be imported: {error} (line {frames[-1].lineno} of {frames[-1].filename})"
-    )
-
-
-def _file(module_name: str) -> str:
-    return str(getattr(sys.modules[module_name], "__file__", None) or "built in")
 
 
 def _is_application(found: Any) -> bool:  # noqa: ANN401  whatever was imported

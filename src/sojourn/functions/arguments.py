@@ -20,7 +20,7 @@ from sojourn import limits
 from sojourn.errors import CorruptError, InvalidError, LimitError, ResultInvalidError
 from sojourn.kernel.codec import Codec, codec
 
-__all__ = ["Consumed", "Parts", "RESERVED", "Signature"]
+__all__ = ["Argument", "Consumed", "Parts", "RESERVED", "Signature"]
 
 RESERVED: Final = frozenset({"caller", "ctx", "function", "request_id", "self", "session", "session_id"})
 """Names that no argument has: a caller who sends them is refused."""
@@ -37,6 +37,13 @@ class Consumed(NamedTuple):
     kind: type[msgspec.Struct]
 
 
+class Argument(NamedTuple):
+    """One argument: its annotation, and whether it may not be left out."""
+
+    kind: Any
+    is_required: bool
+
+
 class Parts(NamedTuple):
     """The arguments of one call: the handler's own, those of them that layers consume too, and what each consumes."""
 
@@ -48,16 +55,24 @@ class Parts(NamedTuple):
 class Signature:
     """What a function takes and returns: its handler's keywords, and what its layers consume.
 
-    `taken` is how many parameters the handler has between the session id and its keywords, for layers to fill.
+    `taken` is how many parameters the handler has between the session id and its keywords, for layers to fill. Without
+    `takes_session` it has no session id.
     """
 
     def __init__(
-        self, handler: Callable[..., Any], name: str, *, consumed: Sequence[Consumed] = (), taken: int = 0
+        self,
+        handler: Callable[..., Any],
+        name: str,
+        *,
+        consumed: Sequence[Consumed] = (),
+        taken: int = 0,
+        takes_session: bool = True,
     ) -> None:
         self._handler = handler
         self._name = name
         self._consumed = consumed
-        self._parameters, self._is_open = _keywords(handler, name, taken)
+        leading = _LEADING if takes_session else _LEADING[:1]
+        self._parameters, self._is_open = _keywords(handler, name, leading, taken)
         self._shared = frozenset(field.name for _, field in self._consumed_fields()) & self._parameters.keys()
         self._decoder: msgspec.json.Decoder[Any] | None = None
         self._result: Codec[Any] | None = None
@@ -66,6 +81,26 @@ class Signature:
                 name, f"it names no arguments, and its layer {consumed[0].layer} consumes some; name them"
             )
         self._check_shared()
+
+    def arguments(self) -> Mapping[str, Argument] | None:
+        """Return what callers may send, by name, with what layers consume; None where they may send anything.
+
+        Raises:
+            InvalidError: an annotation names what is not there.
+        """
+        if self._is_open:
+            return None
+        hints = _hints(self._handler, self._name)
+        found = {name: Argument(hints.get(name, Any), _is_required(one)) for name, one in self._parameters.items()}
+        for _, field in self._consumed_fields():
+            is_required = field.required or (field.name in found and found[field.name].is_required)
+            found[field.name] = Argument(field.type, is_required)
+        return found
+
+    @property
+    def returns(self) -> Any:  # noqa: ANN401  an annotation
+        """The annotation of the result."""
+        return _hints(self._handler, self._name).get("return", Any)
 
     def encode(self, arguments: Mapping[str, Any], consumed: Sequence[object] = ()) -> bytes:
         """Return arguments given in this process as the JSON text that a browser would send.
@@ -154,8 +189,7 @@ class Signature:
 
     def _results(self) -> Codec[Any]:
         if self._result is None:
-            hint = _hints(self._handler, self._name).get("return", Any)
-            self._result = codec(type(None) if hint is None else hint)
+            self._result = codec(self.returns)
         return self._result
 
     def _fields(self, text: bytes) -> Any:  # noqa: ANN401  a struct made for this signature, or a dict
@@ -177,17 +211,12 @@ class Signature:
         return fields
 
     def _make_decoder(self) -> msgspec.json.Decoder[Any]:
-        if self._is_open:
+        arguments = self.arguments()
+        if arguments is None:
             return msgspec.json.Decoder(dict[str, Any])
-        hints = _hints(self._handler, self._name)
-        kinds = {name: hints.get(name, Any) for name in self._parameters}
-        required = {name for name, parameter in self._parameters.items() if _is_required(parameter)}
-        for _, field in self._consumed_fields():
-            kinds[field.name] = field.type
-            required |= {field.name} if field.required else set()
         # Left out, an optional one stays out, and the default of the handler or of the struct applies.
         fields: list[Any] = [
-            (name, kind) if name in required else (name, kind, msgspec.UNSET) for name, kind in kinds.items()
+            (name, one.kind) if one.is_required else (name, one.kind, msgspec.UNSET) for name, one in arguments.items()
         ]
         try:
             struct = msgspec.defstruct("arguments", fields, kw_only=True, forbid_unknown_fields=True)
@@ -224,17 +253,19 @@ class Signature:
                 fields[name] = value
 
 
-def _keywords(handler: Callable[..., Any], name: str, taken: int) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return the parameters behind context, session id and what layers add, which are all keywords; or that all go.
+def _keywords(
+    handler: Callable[..., Any], name: str, wanted: Sequence[str], taken: int
+) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Return the parameters behind those `wanted` first and what layers add, which are all keywords; or that all go.
 
     Raises:
-        InvalidError: the signature is not of the form (ctx, session_id, *, ...).
+        InvalidError: the signature is not of the form (ctx, session_id, *, ...), or (ctx, *, ...) without a session.
     """
     parameters = list(inspect.signature(handler).parameters.values())
-    leading, rest = parameters[: 2 + taken], parameters[2 + taken :]
-    if len(leading) < len(_LEADING) + taken or any(one.kind not in _POSITIONAL for one in leading):
+    leading, rest = parameters[: len(wanted) + taken], parameters[len(wanted) + taken :]
+    if len(leading) < len(wanted) + taken or any(one.kind not in _POSITIONAL for one in leading):
         behind = "" if not taken else f", then {taken} for what its layers add"
-        raise InvalidError(name, f"its first two parameters are {' and '.join(_LEADING)}{behind}")
+        raise InvalidError(name, f"its first parameters are {' and '.join(wanted)}{behind}")
     if len(rest) == 1 and rest[0].kind is rest[0].VAR_KEYWORD and rest[0].annotation in _UNCHECKED:
         return {}, True
     for one in rest:

@@ -18,10 +18,10 @@ import msgspec
 from sojourn import limits
 from sojourn.errors import InvalidError, LimitError
 from sojourn.functions.layers import Layer, Taker
-from sojourn.functions.model import Around, Function, Kind
+from sojourn.functions.model import Around, Function, Kind, SessionlessFunction
 from sojourn.sessions import SessionId
 
-__all__ = ["Builder", "Nothing", "Several"]
+__all__ = ["Builder", "Nothing", "Sessionless", "Several"]
 
 A = TypeVar("A", bound=msgspec.Struct)
 B = TypeVar("B", bound=msgspec.Struct)
@@ -41,6 +41,35 @@ Nothing = Callable[[], None]
 
 class Several:
     """Several layers ask for extras: a checker does not know which, the builder does."""
+
+
+class Sessionless(Generic[C]):
+    """A decorator that registers handlers which take no session: `(ctx, *, ...)`; see `Builder.sessionless`."""
+
+    def __init__(self, kind: Kind, functions: dict[str, Function[..., Any]], *, internal: bool = False) -> None:
+        self._kind = kind
+        self._functions = functions
+        self._internal = internal
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[C, P], Awaitable[R]], /) -> SessionlessFunction[P, R]: ...
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[C, P], R], /) -> SessionlessFunction[P, R]: ...
+
+    def __call__(self, handler: Any, /) -> Any:
+        """Register the handler under its name.
+
+        Raises:
+            InvalidError: the signature is not (ctx, *, ...), or the name is taken.
+        """
+        function: Function[..., Any] = SessionlessFunction(self._kind, handler, internal=self._internal)
+        return _registered(function, self._functions)
+
+    @property
+    def internal(self) -> Sessionless[C]:
+        """A builder of functions that can be run by functions and operators, but not by clients."""
+        return Sessionless(self._kind, self._functions, internal=True)
 
 
 class Builder(Generic[C, Args, Asks]):
@@ -137,6 +166,20 @@ class Builder(Generic[C, Args, Asks]):
         """A builder of functions that can be run by functions and operators, but not by clients."""
         return Builder(self._kind, self._functions, self._layers, self._extras, internal=True)
 
+    @property
+    def sessionless(self: Builder[C, tuple[()], Nothing]) -> Sessionless[C]:
+        """A builder of functions whose handlers take no session: `(ctx, *, ...)`.
+
+        They do the same for every caller, so all who watch such a query share one evaluation; and they run where there
+        is no session, as those of a cron do. No layers stand around them.
+
+        Raises:
+            InvalidError: this builder has layers.
+        """
+        if self._layers:
+            raise InvalidError("layers", "what takes no session has none; call it within a function that has")
+        return Sessionless(self._kind, self._functions, internal=self._internal)
+
     @overload
     def using(
         self: Builder[C, tuple[*Ts], Nothing], layer: Layer[C, D, tuple[A], More], /
@@ -180,10 +223,7 @@ class Builder(Generic[C, Args, Asks]):
     def _register(self, handler: Callable[..., Any] | Taker) -> Function[..., Any]:
         layers = tuple(self._around(layer) for layer in self._layers)
         function: Function[..., Any] = Function(self._kind, handler, internal=self._internal, layers=layers)
-        if function.name in self._functions:
-            raise InvalidError("name", f"there is a function {function.name!r} already")
-        self._functions[function.name] = function
-        return function
+        return _registered(function, self._functions)
 
     def _around(self, layer: Layer[Any, Any, Any, Any]) -> Around:
         given = {name: self._extras[name] for name in layer.extras if name in self._extras}
@@ -191,3 +231,10 @@ class Builder(Generic[C, Args, Asks]):
             if name not in given and extra.default is extra.empty:
                 raise InvalidError(name, f"the layer {layer.name} asks for it, and the function does not give it")
         return layer, given
+
+
+def _registered(function: Function[..., Any], functions: dict[str, Function[..., Any]]) -> Function[..., Any]:
+    if function.name in functions:
+        raise InvalidError("name", f"there is a function {function.name!r} already")
+    functions[function.name] = function
+    return function

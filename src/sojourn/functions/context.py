@@ -12,11 +12,12 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sojourn.errors import FunctionUnknownError
+from sojourn.errors import FunctionUnknownError, InvalidError
 from sojourn.functions.collection import Collection, Reader, Writer
 from sojourn.functions.model import Caller, Function, Kind
 from sojourn.functions.performing import FollowUp, perform
-from sojourn.kernel import Attempt
+from sojourn.functions.scheduling.scheduler import Scheduler
+from sojourn.kernel import Attempt, Store
 from sojourn.sessions import Session, SessionId
 
 __all__ = [
@@ -48,8 +49,10 @@ class Acting(Protocol):
 class Runner(Protocol):
     """Runs functions for an action, each as its own transaction."""
 
-    def acting_as(self, session: Session, *, caller: Caller | None = None) -> Acting:
-        """Return the means to run functions for this session."""
+    store: Store
+
+    def acting_as(self, session: Session | None, *, caller: Caller | None = None) -> Acting:
+        """Return the means to run functions for this session, or for none."""
         ...
 
     async def session(self, session_id: SessionId) -> Session:
@@ -60,16 +63,40 @@ class Runner(Protocol):
 class Ctx:
     """What every kind of context has. `now`, `random` and `uuid()` give the same in each attempt of one call.
 
-    `caller` says who asks, and is the same in all that the call runs. `later` is what layers do after the commit.
+    Of functions that are `sessionless` all sessions share what a query has read, so those have none to go by. `caller` says who asks, and is the same in all that the call runs. `later` is what layers do after the commit.
     """
 
-    def __init__(self, session: Session, caller: Caller, now: datetime, seed: str) -> None:
-        self.session = session
-        self.session_id: SessionId = session.id
+    def __init__(self, session: Session | None, caller: Caller, now: datetime, seed: str) -> None:
+        self._session = session
         self.caller = caller
         self.now = now
         self.later: list[FollowUp] = []
         self._seed = seed
+
+    @property
+    def session(self) -> Session:
+        """The session that the call is for.
+
+        Raises:
+            InvalidError: it is for none: the function, or the one that runs it, was registered as `sessionless`.
+        """
+        if self._session is None:
+            raise InvalidError("session", "this call is for none; take the session id, and not `sessionless`")
+        return self._session
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the call is for a session."""
+        return self._session is not None
+
+    @property
+    def session_id(self) -> SessionId:
+        """The public id of the session that the call is for.
+
+        Raises:
+            InvalidError: it is for none, as above.
+        """
+        return self.session.id
 
     @property
     def _whole(self) -> Self:
@@ -89,7 +116,7 @@ class Ctx:
 class QueryCtx(Ctx):
     """The context of a query: it reads."""
 
-    def __init__(self, session: Session, caller: Caller, now: datetime, seed: str, tx: Attempt) -> None:
+    def __init__(self, session: Session | None, caller: Caller, now: datetime, seed: str, tx: Attempt) -> None:
         super().__init__(session, caller, now, seed)
         self.tx = tx
 
@@ -104,18 +131,34 @@ class QueryCtx(Ctx):
             FunctionUnknownError: it is no query.
             InvalidError: the arguments are not what it takes.
         """
-        return await _nested(self._whole, of_kind(function, Kind.QUERY), consumed, arguments)
+        of_kind(function, Kind.QUERY)
+        whole = self._whole
+        return await _nested(whole if function.takes_session else _reader(whole, None), function, consumed, arguments)
 
 
 class MutationCtx(Ctx):
     """The context of a mutation: it reads and writes. `tx` makes other faces' verbs part of the same transaction."""
 
     def __init__(
-        self, session: Session, caller: Caller, now: datetime, seed: str, tx: Attempt, left: timedelta
+        self,
+        session: Session | None,
+        caller: Caller,
+        now: datetime,
+        seed: str,
+        tx: Attempt,
+        left: timedelta | None = None,
     ) -> None:
         super().__init__(session, caller, now, seed)
         self.tx = tx
+        self.place: str | None = None
+        """Where calls stand that it schedules for no session; None: in a partition of their own."""
         self._left = left
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """Schedules calls with the commit of this mutation: if that fails, nothing is scheduled."""
+        session_id = None if self._session is None else self._session.id
+        return Scheduler.of(self.tx, session_id, self.now, self.place)
 
     def db(self, collection: Collection[T, K]) -> Writer[T, K]:
         """Return the way to read and write a collection."""
@@ -128,10 +171,9 @@ class MutationCtx(Ctx):
             FunctionUnknownError: it is no query.
             InvalidError: the arguments are not what it takes.
         """
-        reader = QueryCtx(self.session, self.caller, self.now, "", self.tx)
-        reader.random = self.random
-        reader.later = self.later
-        return await _nested(reader, of_kind(function, Kind.QUERY), consumed, arguments)
+        of_kind(function, Kind.QUERY)
+        reader = _reader(self._whole, self._session if function.takes_session else None)
+        return await _nested(reader, function, consumed, arguments)
 
     async def run_mutation(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run another mutation within this one. If it raises and you catch that, only its writes are undone.
@@ -142,12 +184,24 @@ class MutationCtx(Ctx):
             FunctionUnknownError: it is no mutation.
             InvalidError: the arguments are not what it takes.
         """
+        of_kind(function, Kind.MUTATION)
         mark = self.tx.mark()
         try:
-            return await _nested(self._whole, of_kind(function, Kind.MUTATION), consumed, arguments)
+            return await _nested(self._for(function), function, consumed, arguments)
         except BaseException:
             self.tx.undo(mark)
             raise
+
+    def _for(self, function: Function[..., Any]) -> MutationCtx:
+        """Return the context for a mutation within this one: this one, or one without a session."""
+        whole = self._whole
+        if function.takes_session:
+            return whole
+        writer = MutationCtx(None, whole.caller, whole.now, "", whole.tx)
+        writer.random = whole.random
+        writer.later = whole.later
+        writer.scheduler = whole.scheduler.sessionless()
+        return writer
 
 
 class ActionCtx(Ctx):
@@ -155,7 +209,7 @@ class ActionCtx(Ctx):
 
     def __init__(
         self,
-        session: Session,
+        session: Session | None,
         caller: Caller,
         now: datetime,
         seed: str,
@@ -165,6 +219,11 @@ class ActionCtx(Ctx):
         super().__init__(session, caller, now, seed)
         self.runner = runner
         self._rotate = rotate
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """Schedules calls at once, whatever becomes of this action."""
+        return Scheduler(self.runner.store.run, None if self._session is None else self._session.id, self.now)
 
     async def rotate(
         self, subject: str | UnsetType | None = UNSET, *, label: str | UnsetType | None = UNSET
@@ -179,11 +238,12 @@ class ActionCtx(Ctx):
             SessionInvalidError: the session has ended meanwhile.
             InvalidError: the subject is out of form.
         """
+        session = await self._rotate(subject, label)
         whole = self._whole
-        whole.session = await self._rotate(subject, label)
+        whole._session = session  # its own, below whatever views stand over it
         if subject is not UNSET:
             whole.caller = msgspec.structs.replace(whole.caller, subject=subject)
-        return whole.session
+        return session
 
     async def run_query(self, function: Function[P, R], *consumed: P.args, **arguments: P.kwargs) -> R:
         """Run a query for the same session.
@@ -210,7 +270,7 @@ class ActionCtx(Ctx):
         return await self._acting().run(of_kind(function, Kind.ACTION), *consumed, **arguments)
 
     def _acting(self) -> Acting:
-        return self.runner.acting_as(self.session, caller=self.caller)
+        return self.runner.acting_as(self._session, caller=self.caller)
 
 
 class RunSessionFunctions:
@@ -245,9 +305,9 @@ class RunSessionFunctions:
         return await (await self._acting()).run(of_kind(function, Kind.ACTION), *consumed, **arguments)
 
     async def _acting(self) -> Acting:
-        session = self._ctx.session
-        if session.id != self._session_id:
-            session = await self._ctx.runner.session(self._session_id)
+        ctx = self._ctx
+        own = ctx.session if ctx.has_session else None
+        session = own if own is not None and own.id == self._session_id else await ctx.runner.session(self._session_id)
         return self._ctx.runner.acting_as(session, caller=self._ctx.caller)
 
 
@@ -268,6 +328,14 @@ def of_kind(function: Function[P, R], kind: Kind) -> Function[P, R]:
     if function.kind is not kind:
         raise FunctionUnknownError(f"{function.name} is no {kind} but a {function.kind}")
     return function
+
+
+def _reader(ctx: QueryCtx | MutationCtx, session: Session | None) -> QueryCtx:
+    """Return a context that reads within the transaction of another, for this session or for none."""
+    reader = QueryCtx(session, ctx.caller if session is not None else Caller(None), ctx.now, "", ctx.tx)
+    reader.random = ctx.random
+    reader.later = ctx.later
+    return reader
 
 
 async def _nested(

@@ -17,7 +17,7 @@ await bound.run(add_item, session=session, sku="book")
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, overload
 
 from sojourn.errors import InvalidError
@@ -26,6 +26,7 @@ from sojourn.functions.builder import Builder, Nothing
 from sojourn.functions.collection import Collection
 from sojourn.functions.context import ActionCtx, MutationCtx, QueryCtx
 from sojourn.functions.model import Function, Kind, checked_name
+from sojourn.functions.scheduling.crons import Crons
 from sojourn.kernel import Store
 from sojourn.sessions import SessionId, Sessions
 
@@ -41,6 +42,7 @@ class Functions:
         self.sessions = sessions
         self._functions: dict[str, Function[..., Any]] = {}
         self._collections: set[str] = set()
+        self.crons = Crons()
         self.query: Builder[QueryCtx, tuple[()], Nothing] = Builder(Kind.QUERY, self._functions)
         self.mutation: Builder[MutationCtx, tuple[()], Nothing] = Builder(Kind.MUTATION, self._functions)
         self.action: Builder[ActionCtx, tuple[()], Nothing] = Builder(Kind.ACTION, self._functions)
@@ -78,10 +80,14 @@ class Functions:
         self._collections.add(name)
         return made
 
+    def __iter__(self) -> Iterator[Function[..., Any]]:
+        """Return each function, in the order in which they were registered."""
+        return iter(self._functions.values())
+
     def bind(self, store: Store) -> Bound:
         """Return the functions over their store, to run them in this process.
 
         Raises:
             InvalidError: it is not the store of the functions' sessions.
         """
-        return Bound(self._functions, self.sessions, store)
+        return Bound(self._functions, self.sessions, store, self.crons)

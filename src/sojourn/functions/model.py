@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from sojourn.errors import InvalidError
 from sojourn.functions.arguments import Signature
 from sojourn.functions.layers import Layer, Taker
 
-__all__ = ["Around", "Caller", "Function", "Kind", "checked_name"]
+__all__ = ["Around", "Caller", "Function", "Kind", "SessionlessFunction", "checked_name"]
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -50,8 +50,15 @@ class Function(Generic[P, R_co]):
     `layers` stand around it, the innermost first: the first to run, and the last to be told of success.
     """
 
+    takes_session: ClassVar[bool] = True
+
     def __init__(
-        self, kind: Kind, handler: Callable[..., Any] | Taker, *, internal: bool, layers: tuple[Around, ...] = ()
+        self,
+        kind: Kind,
+        handler: Callable[..., Any] | Taker,
+        *,
+        internal: bool,
+        layers: tuple[Around, ...] = (),
     ) -> None:
         self.taken = handler.taken if isinstance(handler, Taker) else ()
         self.handler: Callable[..., Any] = handler.handler if isinstance(handler, Taker) else handler
@@ -65,11 +72,19 @@ class Function(Generic[P, R_co]):
             if layer not in around:
                 raise InvalidError(self.name, f"it takes what the layer {layer.name} adds, which is not around it")
         consumed = tuple(layer.consumed for layer in around if layer.consumed is not None)
-        self.signature = Signature(self.handler, self.name, consumed=consumed, taken=len(self.taken))
+        self.signature = Signature(
+            self.handler, self.name, consumed=consumed, taken=len(self.taken), takes_session=self.takes_session
+        )
 
     def __repr__(self) -> str:
         """Show kind and name."""
         return f"<{self.kind} {self.name}>"
+
+
+class SessionlessFunction(Function[P, R_co]):
+    """A function that takes no session: it does the same for every caller, and runs where there is none."""
+
+    takes_session = False
 
 
 def checked_name(name: str) -> str:

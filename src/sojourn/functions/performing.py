@@ -31,8 +31,12 @@ class FollowUp(NamedTuple):
 class Root(Protocol):
     """The context that a call begins with. `later` gathers what layers do after the commit, for this attempt."""
 
-    session_id: Any
     later: list[FollowUp]
+
+    @property
+    def session_id(self) -> Any:  # noqa: ANN401  the public id, whatever type tells it from other text
+        """The id of the session that the call is for; an error where there is none."""
+        ...
 
 
 class _Entered(NamedTuple):
@@ -52,7 +56,8 @@ async def perform(function: Function[..., Any], ctx: Root, text: bytes) -> tuple
     if function.layers:
         return await _perform_layered(function, ctx, text)
     # Decoded for each attempt, so that nothing a handler does to its arguments is there in the next.
-    result = function.handler(ctx, ctx.session_id, **function.signature.decode(text))
+    arguments = function.signature.decode(text)
+    result = function.handler(ctx, *_leading(function, ctx), **arguments)
     if function.is_async or inspect.isawaitable(result):
         result = await result
     return result, function.signature.dump(result)
@@ -89,10 +94,14 @@ async def _perform_layered(function: Function[..., Any], ctx: Root, text: bytes)
         inner = patch.ctx
     arguments = {**own, **_handed_on(function, entered, shared)}
     added = (_added(taken, entered, function) for taken in function.taken)
-    result = await _settled(function.handler(inner, ctx.session_id, *added, **arguments))
+    result = await _settled(function.handler(inner, *_leading(function, ctx), *added, **arguments))
     dumped = function.signature.dump(result)
     await _succeed(entered, ctx, seen, result)
     return result, dumped
+
+
+def _leading(function: Function[..., Any], ctx: Root) -> tuple[Any, ...]:
+    return (ctx.session_id,) if function.takes_session else ()
 
 
 async def _succeed(entered: list[_Entered], ctx: Root, arguments: Mapping[str, Any], result: object) -> None:

@@ -20,6 +20,7 @@ from sojourn.kernel.engine import (
 from sojourn.kernel.keys import Cursor, Key, Now, Number, RankSpan, Scope, Space, Span, following
 from sojourn.kernel.lease import Lease, LeaseInfo, Leases
 from sojourn.kernel.listing import Listing, Page
+from sojourn.kernel.live import Live, Reading, Transition, Update, Watch
 from sojourn.kernel.outbox import Effect, Outbox, effect
 from sojourn.kernel.statistics import Observer, Statistics, Trip
 from sojourn.kernel.store import Store
@@ -82,6 +83,7 @@ __all__ = [
     "LeaseInfo",
     "Leases",
     "Listing",
+    "Live",
     "Now",
     "Number",
     "Observer",
@@ -95,6 +97,7 @@ __all__ = [
     "RankAtMost",
     "RankPage",
     "RankSpan",
+    "Reading",
     "Reads",
     "Record",
     "Records",
@@ -115,8 +118,11 @@ __all__ = [
     "Touch",
     "Transaction",
     "TransactionId",
+    "Transition",
     "Trip",
     "Ttl",
+    "Update",
+    "Watch",
     "Write",
     "append_key",
     "cancel_timer",

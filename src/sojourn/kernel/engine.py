@@ -20,7 +20,8 @@ An engine is the adapter to one database. Whoever writes one keeps these promise
 8.  Listings are ordered by code point, bounded by a page, and resume exactly. A span is one snapshot. Across
     partitions a record that moves may show twice when ascending, and is never missed if ranks only grow.
 9.  Watch. From the position that `changes(None, 0)` returns, each later change is delivered at least once, possibly
-    merged, unordered across partitions; when in doubt `gap`, and the reader reads again. A touch is no change.
+    merged, unordered across partitions; when in doubt `gap`, and the reader reads again. A touch is no change. Answers
+    up to one that says no `more` hold all that was committed before that one was asked for.
 10. Four failures. `Conflict` and `Refused` as outcomes; `UnavailableError` when nothing was written;
     `CommitUnknownError` when something may have been. No driver's exception leaves an engine. Where a batch goes to
     several machines, the two errors may also stand for single transactions, in the place of their outcomes.
@@ -81,12 +82,14 @@ class RankPage(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True):
     """Keys written or removed since a position, and the position to ask from next.
 
-    `gap` says that changes may be missing: the reader must read again what it depends on.
+    `gap` says that changes may be missing: the reader must read again what it depends on. `more` says that the log goes
+    on, or that a part of it could not be read; without it, all is here that was committed before it was asked for.
     """
 
     position: Position
     keys: frozenset[Key] = frozenset()
     gap: bool = False
+    more: bool = False
 
 
 class Swept(msgspec.Struct, frozen=True):

@@ -26,6 +26,8 @@ from sojourn.kernel.checks import check_rank_span, check_reads, check_scope, tra
 from sojourn.kernel.clock import Clock, SystemClock
 from sojourn.kernel.engine import Description, Engine, Finding, RankPage, Swept
 from sojourn.kernel.keys import Key, RankSpan, Scope, Span, following
+from sojourn.kernel.live import Live
+from sojourn.kernel.live.recording import recording
 from sojourn.kernel.statistics import Observer, Statistics, Tally
 from sojourn.kernel.subscriptions import Subscription, Subscriptions
 from sojourn.kernel.transaction import (
@@ -69,7 +71,7 @@ def is_within_any() -> bool:
 class Store:
     """Records in one database, through one engine. Open it with `async with`, by `await`, or by `open`.
 
-    `observers` are told of each batch on its way to the engine.
+    `observers` are told of each batch on its way to the engine. `live` keeps what is read right, for who watches it.
     """
 
     def __init__(self, engine: Engine, *, clock: Clock | None = None, observers: Iterable[Observer] = ()) -> None:
@@ -79,6 +81,7 @@ class Store:
         self._tally = Tally()
         self._batcher: Batcher | None = None
         self._subscriptions = Subscriptions(engine, self.clock)
+        self.live = Live(self, self._subscriptions)
         self._turns: Turns[str] = Turns()
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -249,6 +252,12 @@ class Store:
         """
         self._opened()
         check_reads(reads)
+        notes = recording.get()
+        if notes is not None and notes.is_open and notes.owner is self:
+            return await notes.read(reads, self._read)
+        return await self._read(reads)
+
+    async def _read(self, reads: Reads) -> Snapshot:
         self._tally.reads += 1
         return await self.engine.read(reads)
 
@@ -280,6 +289,9 @@ class Store:
         """
         self._opened()
         check_rank_span(span)
+        notes = recording.get()
+        if notes is not None and notes.is_open and notes.owner is self:
+            return await notes.rank(span, self.engine.rank)
         return await self.engine.rank(span)
 
     async def rank_pages(self, span: RankSpan) -> AsyncIterator[RankPage]:

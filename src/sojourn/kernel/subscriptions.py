@@ -15,17 +15,17 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 import msgspec
 
 from sojourn import limits
 from sojourn.errors import ClosedError, UnavailableError
 from sojourn.kernel.clock import Clock
-from sojourn.kernel.engine import Engine, Position
+from sojourn.kernel.engine import Changes, Engine, Position
 from sojourn.kernel.keys import Key, Scope, Space
 
-__all__ = ["Change", "Changed", "Gap", "Subscription", "Subscriptions"]
+__all__ = ["Change", "Changed", "Gap", "Listener", "Subscription", "Subscriptions"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,22 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 Change: TypeAlias = Changed | Gap
+
+
+class Listener(Protocol):
+    """Who is told of every change, and matches it himself."""
+
+    def offer(self, key: Key) -> None:
+        """Take note of a changed key."""
+        ...
+
+    def miss(self) -> None:
+        """Take note that changes may be missing."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Take note that there will be no more changes."""
+        ...
 
 
 class Subscription:
@@ -60,14 +76,14 @@ class Subscription:
         Raises:
             UnavailableError: the engine could not be reached.
         """
-        await self._subscriptions.add(self)
+        await self._subscriptions.add(self, self.scopes)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End the subscription."""
-        await self._subscriptions.remove(self)
+        await self._subscriptions.remove(self, self.scopes)
 
     def __aiter__(self) -> Self:
         """Iterate over the changes, without end."""
@@ -117,36 +133,63 @@ class Subscriptions:
         self._engine = engine
         self._clock = clock
         # As sets, but in the order in which they came: they are woken in the same order in each run of a program.
-        self._by_partition: defaultdict[tuple[str, str], dict[Subscription, None]] = defaultdict(dict)
-        self._by_space: defaultdict[str, dict[Subscription, None]] = defaultdict(dict)
-        self._all: dict[Subscription, None] = {}
+        self._by_partition: defaultdict[tuple[str, str], dict[Listener, None]] = defaultdict(dict)
+        self._by_space: defaultdict[str, dict[Listener, None]] = defaultdict(dict)
+        self._of_all: dict[Listener, None] = {}
+        self._all: dict[Listener, None] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._looking: asyncio.Future[Changes] | None = None
+        self._asked: list[asyncio.Future[None]] = []
         self._starting = asyncio.Lock()
 
-    async def add(self, subscription: Subscription) -> None:
-        """Feed the subscription from now on; start reading the log if nobody has yet."""
+    async def add(self, listener: Listener, scopes: Iterable[Scope] | None) -> None:
+        """Feed the listener from now on, with what lies in these scopes, or with everything.
+
+        Raises:
+            UnavailableError: the engine could not be reached.
+        """
         async with self._starting:
             if self._reader is None:
                 position = (await self._engine.changes(None, 0)).position
                 self._reader = asyncio.create_task(self._follow(position))
-        self._all[subscription] = None
-        for scope in subscription.scopes:
-            self._listeners(scope)[subscription] = None
+        self._all[listener] = None
+        if scopes is None:
+            self._of_all[listener] = None
+            return
+        for scope in scopes:
+            self._listeners(scope)[listener] = None
 
-    async def remove(self, subscription: Subscription) -> None:
-        """Feed the subscription no more; stop reading the log if it was the last."""
-        self._all.pop(subscription, None)
-        for scope in subscription.scopes:
-            self._listeners(scope).pop(subscription, None)
+    async def remove(self, listener: Listener, scopes: Iterable[Scope] | None) -> None:
+        """Feed the listener no more; stop reading the log if it was the last."""
+        self._all.pop(listener, None)
+        self._of_all.pop(listener, None)
+        for scope in scopes or ():
+            self._listeners(scope).pop(listener, None)
             self._forget(scope)
         async with self._starting:
             if not self._all:
                 await self._stop()
 
+    async def catch_up(self) -> None:
+        """Return once every change that was committed before this call has been offered.
+
+        While the engine cannot be reached it waits.
+
+        Raises:
+            ClosedError: nobody reads the log any more; whoever listened has been told.
+        """
+        if self._reader is None:
+            raise ClosedError("the log is not read")
+        told = asyncio.get_running_loop().create_future()
+        self._asked.append(told)
+        if self._looking is not None:
+            self._looking.cancel()  # it may wait for long; the next look does not
+        await told
+
     async def close(self) -> None:
         """End every subscription with `ClosedError`."""
-        for subscription in self._all:
-            subscription.fail(ClosedError("the store has been closed"))
+        for listener in tuple(self._all):
+            listener.fail(ClosedError("the store has been closed"))
         await self._stop()
 
     async def _stop(self) -> None:
@@ -154,39 +197,73 @@ class Subscriptions:
         if reader is not None:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
+            self._give_up()
 
     async def _follow(self, position: Position) -> None:
         pause = 0.01
         while True:
+            asked = len(self._asked)
             try:
-                changes = await self._engine.changes(position, limits.CHANGES_WAIT.total_seconds())
+                changes = await self._look(position, 0 if asked else limits.CHANGES_WAIT.total_seconds())
             except UnavailableError as error:
                 _log.warning("changes cannot be read, trying again: %s", error)
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, limits.REPEAT_BACKOFF_MAX.total_seconds())
+                continue
             except Exception as error:  # noqa: BLE001  reported to every subscriber
                 _log.exception("changes cannot be read any more")
-                for subscription in self._all:
-                    subscription.fail(error)
                 self._reader = None  # whoever comes next starts another
+                for listener in tuple(self._all):
+                    listener.fail(error)
+                self._give_up()
                 return
-            else:
+            if changes is None:
+                continue
+            position = changes.position
+            self._hand_out(changes.keys, gap=changes.gap)
+            if not changes.more:
                 pause = 0.01
-                position = changes.position
-                self._hand_out(changes.keys, gap=changes.gap)
+                told, self._asked = self._asked[:asked], self._asked[asked:]
+                for one in told:
+                    if not one.done():
+                        one.set_result(None)
+            elif not changes.keys:
+                await self._clock.sleep(pause)
+
+    async def _look(self, position: Position, wait: float) -> Changes | None:
+        """Ask the engine; None when somebody wants to be caught up, who is not to wait."""
+        looking = asyncio.ensure_future(self._engine.changes(position, wait))
+        self._looking = looking if wait else None
+        try:
+            return await looking
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not looking.cancelled() or (task is not None and task.cancelling()):
+                raise
+            return None
+        finally:
+            self._looking = None
+
+    def _give_up(self) -> None:
+        asked, self._asked = self._asked, []
+        for one in asked:
+            if not one.done():
+                one.set_exception(ClosedError("the log is not read any more"))
 
     def _hand_out(self, keys: Iterable[Key], *, gap: bool) -> None:
         if gap:
-            for subscription in self._all:
-                subscription.miss()
+            for listener in self._all:
+                listener.miss()
             return
         for key in keys:
-            for subscription in self._by_partition.get(key[:2], ()):
-                subscription.offer(key)
-            for subscription in self._by_space.get(key.space, ()):
-                subscription.offer(key)
+            for listener in self._by_partition.get(key[:2], ()):
+                listener.offer(key)
+            for listener in self._by_space.get(key.space, ()):
+                listener.offer(key)
+            for listener in self._of_all:
+                listener.offer(key)
 
-    def _listeners(self, scope: Scope) -> dict[Subscription, None]:
+    def _listeners(self, scope: Scope) -> dict[Listener, None]:
         if isinstance(scope, Space):
             return self._by_space[scope.name]
         return self._by_partition[scope.space, scope.partition]

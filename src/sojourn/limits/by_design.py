@@ -357,3 +357,21 @@ DIALOG_KEY_BYTES: Final = 16
 
 DIALOG_PAGE_MAX: Final = 999_999_999
 """Greatest page that a token may name."""
+
+SCHEDULED_KEEP: Final = timedelta(days=7)
+"""How long it is known what became of a scheduled call. Time to look into what happened on a weekend."""
+
+SCHEDULE_RANGE: Final = timedelta(days=1_826)
+"""Farthest instant that something is scheduled for. Five years; what is later is a plan, not a schedule."""
+
+SCHEDULED_ACTION: Final = timedelta(minutes=10)
+"""How long a scheduled action may take. Then, or when its process died, it counts as failed."""
+
+SCHEDULED_CALLS: Final = 900
+"""Calls that one call may schedule. Each is two writes of its commit, which leaves room for others."""
+
+CRONS: Final = 100
+"""Crons of one application."""
+
+CRON_NAME_CHARS: Final = 100
+"""Characters of the name of a cron."""

@@ -313,3 +313,57 @@ DIALOG_STOP_GRACE: Final = timedelta(seconds=10)
 
 UPDATE_WAIT: Final = timedelta(minutes=10)
 """How long an update of a bot waits for those before it in the same chat. Then it is refused."""
+
+LIVE_READINGS: Final = 1_000
+"""Readings of one watch. More on one page would be a list that wants to be one query."""
+
+LIVE_WATCHES: Final = 10_000
+"""Watches of one process. Each holds the newest result of each of its readings."""
+
+LIVE_PARALLEL: Final = 20
+"""Readings that are evaluated at a time. What they read together comes with one trip."""
+
+LIVE_ROUNDS: Final = 10
+"""Times that a reading is tried which others change faster than it can be read. Then that is its answer, for now."""
+
+LIVE_EVALUATION: Final = timedelta(seconds=10)
+"""How long one evaluation of a reading may take. Until then its watches stay as they are."""
+
+LIVE_TICKET: Final = timedelta(seconds=30)
+"""How long a ticket opens a connection. Time for a slow handshake."""
+
+LIVE_CONNECT: Final = timedelta(seconds=10)
+"""How long a connection may be open before it says who it is."""
+
+LIVE_BEAT: Final = timedelta(seconds=15)
+"""Silence after which a server gives a sign of life. Far below what proxies close a connection for."""
+
+LIVE_STALL: Final = timedelta(seconds=30)
+"""How long a client may take nothing of what it is sent. Then it is gone, whatever its connection says."""
+
+LIVE_BEHIND: Final = timedelta(seconds=5)
+"""How long a connection waits for a server whose clock is behind what its client has seen already."""
+
+LIVE_FRAME_BYTES: Final = 262_144
+"""Bytes of one message of a client. Room for some hundred subscriptions at once."""
+
+LIVE_PART_BYTES: Final = 1_000_000
+"""Bytes of results in one message to a client, beyond which the next begins. A result alone may be as long."""
+
+LIVE_SYNCS: Final = 100
+"""Questions of one connection for what was committed before, that wait at a time."""
+
+SCHEDULED_ACTIONS: Final = 100
+"""Scheduled actions of one process that run at a time. The next ones wait for it, or for another process."""
+
+SCHEDULED_TRIES: Final = 100
+"""Times that a scheduled call is tried which meets conflicts, or does not reach what it needs. About a day."""
+
+SCHEDULED_LATE: Final = 3
+"""Times that a scheduled mutation is tried which takes longer than `CALL_TIMEOUT`. Its process may have been paused."""
+
+SCHEDULED_UNKNOWN: Final = 10
+"""Times that a process which does not know a function or a cron leaves it to others. Half an hour, for a deploy."""
+
+CRON_SEEN: Final = timedelta(minutes=2)
+"""How long after a process that defines a cron was last there the cron goes on. It says so twice in that time."""

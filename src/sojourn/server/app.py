@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
@@ -27,6 +27,7 @@ from sojourn.errors import (
     LimitError,
     MethodRefusedError,
     RateLimitedError,
+    RefusedError,
     RouteUnknownError,
     SojournError,
 )
@@ -36,15 +37,19 @@ from sojourn.kernel.sweep import sweep_forever
 from sojourn.server.authority import Admin, Authenticate, Authority
 from sojourn.server.exchange import Answer, DisconnectedError, Receive, Request, Scope, Send, json_answer, request_of
 from sojourn.server.gate import Gate
+from sojourn.server.hub import Hub
+from sojourn.server.live import LiveRoutes
 from sojourn.server.metrics import Metrics
 from sojourn.server.operators import OperatorRoutes
 from sojourn.server.rate import Budget
+from sojourn.server.reports import failure_told
 from sojourn.server.routes import Route, Routes
 from sojourn.server.transport import Transport
 from sojourn.server.visitors import VisitorRoutes
+from sojourn.server.websocket import LiveSocket
 from sojourn.sessions import Sessions
 from sojourn.visits import Judge, Visits
-from sojourn.wire import FailureAnswer, failure_of, status_of
+from sojourn.wire import FailureAnswer, status_of
 
 __all__ = ["App"]
 
@@ -55,6 +60,7 @@ _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),
 )
 _HEALTH: Final = "/health"
+_LIVE: Final = "/live"
 _UNCOUNTED: Final = frozenset({_HEALTH, "/metrics"})  # asked most of all while the store cannot count
 _CLIENT: Final = Path(__file__).parent / "static"
 
@@ -99,6 +105,7 @@ class App:
         if functions is not None and sessions is not None and functions.sessions is not sessions:
             raise InvalidError("sessions", "they are not those of the functions; give one of the two")
         self.store = store
+        self.functions = functions
         self.sessions = functions.sessions if functions is not None else sessions or Sessions(store)
         if self.sessions.store is not store:
             raise InvalidError("sessions", "they are kept in another store")
@@ -108,13 +115,15 @@ class App:
         self.dialogs = dialogs
         if dialogs is not None and dialogs.store is not store:
             raise InvalidError("dialogs", "they are kept in another store")
-        bound = None if functions is None else functions.bind(store)
+        bound = self._bound = None if functions is None else functions.bind(store)
         self._gate = Gate(origins)
         self._transport = Transport(dev=dev, browser_storage=browser_storage)
         self._calls = Budget(store, "calls", calls_per_minute)
         begins = Budget(store, "sessions", sessions_per_minute)
         authority = Authority(admin, authenticate)
+        self._hub = Hub(store, self.sessions, bound, self._calls)
         self._routes = Routes(store, self.sessions, bound, authority, self._transport, begins).table
+        self._routes |= LiveRoutes(self._hub, self.sessions, authority, self._transport).table
         self._guarded: dict[str, Callable[[Request], Awaitable[bool]]] = {}
         self._add(authority, judge or Judge(), visitors_per_minute)
         self._client = StaticFiles(directory=_CLIENT, check_dir=False)
@@ -125,7 +134,7 @@ class App:
 
     def _add(self, authority: Authority, judge: Judge, visitors_per_minute: int) -> None:
         """Add what concerns visitors and operators."""
-        self._routes["/metrics"] = {"GET": Metrics(self.store, judge).show}
+        self._routes["/metrics"] = {"GET": Metrics(self.store, judge, self._hub).show}
         self._guarded["/metrics"] = authority.may_measure
         if self.visits is not None:
             operator = OperatorRoutes(self.visits).table
@@ -135,11 +144,18 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1000})
+            await self._websocket(scope, receive, send)
+
+    async def say_goodbye(self) -> None:
+        """End every live connection, and take no more: to be called before a server waits for what it has begun.
+
+        It returns when each client was told, or after `limits.STOP_GRACE`.
+        """
+        await self._hub.close()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -154,8 +170,21 @@ class App:
             return
         headers = [(b"content-type", answer.kind), *_ALWAYS, *answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
-        return
+        if answer.stream is None:
+            await send({"type": "http.response.body", "body": answer.body})
+        else:
+            await answer.stream(send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            request = request_of(scope, receive)
+            if request.path != _LIVE:
+                raise RouteUnknownError("there is nothing here")
+            self._gate.check_handshake(request)
+        except RefusedError:
+            await send({"type": "websocket.close"})  # before it is accepted: the handshake is answered by 403
+        else:
+            await LiveSocket(self._hub, request, send).run()
 
     async def _seen(self, path: str, scope: Scope, receive: Receive) -> dict[str, Route] | None:
         """Return what is at the path for this caller: for who may not ask it, there is nothing."""
@@ -184,13 +213,13 @@ class App:
         except DisconnectedError:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an answer and the log the story
-            answer = _failure_told(error)
+            answer = _failure(error)
         if request is None:
             return answer
         headers = (*answer.headers, *request.handed_out, *self._gate.cross_origin(request))
         return msgspec.structs.replace(answer, headers=headers)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         """Open the store, sweep while serving, and close it when told to stop."""
         while True:
             message = await receive()
@@ -204,11 +233,13 @@ class App:
                     asyncio.create_task(sweep_forever(self.store, limits.SWEEP_EVERY)),
                     asyncio.create_task(self._sweep_sessions()),
                     *([] if self.visits is None else [asyncio.create_task(self.visits.run())]),
+                    *([] if self._bound is None else [asyncio.create_task(self._bound.schedules.run())]),
                 ]
                 if self.dialogs is not None:
                     await self.dialogs.open()
                 await send({"type": "lifespan.startup.complete"})
             else:
+                await self.say_goodbye()
                 for task in self._background:
                     task.cancel()
                 await asyncio.gather(*self._background, return_exceptions=True)
@@ -237,13 +268,6 @@ def _route(request: Request, methods: dict[str, Route] | None) -> Route:
     return route
 
 
-def _failure_told(error: Exception) -> Answer:
-    try:
-        return _failure(error)
-    except Exception as unspeakable:  # noqa: BLE001  data without a JSON form is the application's mistake
-        return _failure(unspeakable)
-
-
 async def _file(files: StaticFiles, scope: Scope, receive: Receive, send: Send) -> bool:
     """Answer with a file; say False, and answer nothing, when there is none."""
     try:
@@ -267,13 +291,11 @@ async def _in_time(run: Route, request: Request) -> Answer:
 
 
 def _failure(error: Exception) -> Answer:
-    report = secrets.token_hex(8)
-    failure = failure_of(error, report)
-    if failure.report is not msgspec.UNSET:
-        _log.error("report %s: a request failed", report, exc_info=error)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if isinstance(error, RateLimitedError):
         headers = ((b"retry-after", b"%d" % error.retry_after),)
     elif isinstance(error, SojournError) and status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
         headers = ((b"retry-after", b"1"),)
-    return json_answer(FailureAnswer(failure), status=status_of(error), headers=headers)
+    failure = failure_told(error)
+    status = status_of(error) if failure.report is UNSET else HTTPStatus.INTERNAL_SERVER_ERROR
+    return json_answer(FailureAnswer(failure), status=status, headers=headers)

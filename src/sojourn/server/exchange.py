@@ -19,6 +19,7 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON: Final = b"application/json"
 _TEXT: Final = b"text/plain"
+_SCHEMES: Final = {"ws": "http", "wss": "https"}  # origins are those of pages, whatever they ask by
 # A string that never ends is one too: looked for anew at each of its quotes, it would cost its length squared.
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     client: str
     receive: Receive
     handed_out: list[tuple[bytes, bytes]]
+    query: bytes = b""
 
     def __repr__(self) -> str:
         """Show what is asked, and not the headers, which carry secrets."""
@@ -54,12 +56,16 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A status, a body, mostly of JSON, and headers beside those that every answer has."""
+    """A status, a body, mostly of JSON, and headers beside those that every answer has.
+
+    What never ends has a `stream` in place of a body: it sends the parts, and the last of them.
+    """
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
     kind: bytes = _JSON
+    stream: Callable[[Send], Awaitable[None]] | None = None
 
 
 def json_answer(value: object, *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
@@ -78,14 +84,16 @@ def request_of(scope: Scope, receive: Receive) -> Request:
     if size > limits.HEADER_BYTES:
         raise LimitError("headers", limit=limits.HEADER_BYTES, found=size, unit="bytes")
     client = scope.get("client")
+    scheme: str = scope.get("scheme", "http")
     return Request(
-        scope["method"],
+        scope.get("method", "GET"),  # which a WebSocket begins by
         scope["path"],
         _joined(pairs),
-        scope.get("scheme", "http"),
+        _SCHEMES.get(scheme, scheme),
         client[0] if client else "",
         receive,
         [],
+        scope.get("query_string", b""),
     )
 
 

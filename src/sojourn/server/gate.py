@@ -33,9 +33,7 @@ class Gate:
         Raises:
             OriginRefusedError: its host name or its origin is none of this server's.
         """
-        host = request.header(b"host") or ""
-        if host not in self._hosts and not is_loopback(host):
-            raise OriginRefusedError("this host name is not one of the server's; add its origin to origins=")
+        self._check_host(request)
         if request.method in _SAFE:
             return
         origin = request.header(b"origin")
@@ -44,6 +42,16 @@ class Gate:
                 raise OriginRefusedError("a request with a cookie that changes something must say its Origin")
         elif not self.knows(origin, request):
             raise OriginRefusedError("pages of this origin may not ask; add it to origins=")
+
+    def check_handshake(self, request: Request) -> None:
+        """Let a WebSocket be opened, or not. A browser always says which page opens it, and lets any page do it.
+
+        Raises:
+            OriginRefusedError: its host name or its origin is none of this server's, or it says no origin.
+        """
+        self._check_host(request)
+        if not self.knows(request.header(b"origin") or "", request):
+            raise OriginRefusedError("pages of this origin may not connect; add it to origins=")
 
     def knows(self, origin: str, request: Request) -> bool:
         """Say whether pages of this origin may ask: the server's own, or one of `origins`."""
@@ -75,6 +83,11 @@ class Gate:
             (b"access-control-allow-headers", b"content-type, sojourn-session"),
             (b"access-control-max-age", b"600"),
         )
+
+    def _check_host(self, request: Request) -> None:
+        host = request.header(b"host") or ""
+        if host not in self._hosts and not is_loopback(host):
+            raise OriginRefusedError("this host name is not one of the server's; add its origin to origins=")
 
 
 def is_loopback(host: str) -> bool:

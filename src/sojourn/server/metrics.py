@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sojourn.errors import MissingExtraError
 from sojourn.kernel import Store
 from sojourn.server.exchange import Answer, Request
+from sojourn.server.hub import Hub
 from sojourn.visits import Judge
 
 if TYPE_CHECKING:
@@ -19,11 +20,12 @@ _KIND: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """The route that Prometheus scrapes: what a store counts, and how many visitors were filtered for each reason."""
+    """The route that Prometheus scrapes: what a store counts, what is live, and which visitors were filtered."""
 
-    def __init__(self, store: Store, judge: Judge) -> None:
+    def __init__(self, store: Store, judge: Judge, hub: Hub) -> None:
         self._store = store
         self._judge = judge
+        self._hub = hub
 
     async def show(self, _: Request) -> Answer:
         """Show the counts of this process.
@@ -57,12 +59,14 @@ class Metrics:
             ("reads", "Reads of keys and spans.", counts.reads),
             ("batches", "Batches that carried transactions to the engine.", counts.batches),
             ("batch_seconds", "Seconds that these took, added up.", counts.busy_seconds),
+            ("live_transitions", "Transitions that were sent over live connections.", self._hub.transitions),
         ):
             yield CounterMetricFamily(f"sojourn_{name}", help_text, value=value)
         for name, help_text, value in (
             ("batch_transactions_max", "Transactions of the largest batch.", counts.largest_batch),
             ("waiting_transactions", "Transactions that wait for a batch now.", counts.waiting_transactions),
             ("waiting_bytes", "Bytes of these.", counts.waiting_bytes),
+            ("live_connections", "Live connections that are open now.", self._hub.connections),
         ):
             yield GaugeMetricFamily(f"sojourn_{name}", help_text, value=value)
         filtered = CounterMetricFamily("sojourn_visits_filtered", "Visitors who were not tracked.", labels=["reason"])

@@ -22,7 +22,7 @@ from sojourn.server.transport import Transport
 from sojourn.sessions import Issued, Session, Sessions
 from sojourn.wire import CallRequest, Health, RotateRequest, SessionAnswer, SessionView
 
-__all__ = ["Route", "Routes"]
+__all__ = ["Route", "Routes", "session_view"]
 
 Route: TypeAlias = Callable[[Request], Awaitable[Answer]]
 
@@ -96,8 +96,8 @@ class Routes:
             raise FunctionUnknownError("this server has no functions")
         caller = await self._authority.caller(request)
         function = self._bound.public(Kind(asked.kind), asked.function, is_operator=caller.is_operator)
-        session = await self._session(request)
-        if function.kind is not Kind.QUERY and not session.is_stored:
+        session = await (self._session(request) if function.takes_session else self._perhaps_session(request))
+        if function.takes_session and function.kind is not Kind.QUERY and session is not None and not session.is_stored:
             await self._begins.spend(request.client)  # a client-minted session begins with its first write
         presented = Presented(self._transport.token(request) or "")
         try:
@@ -130,11 +130,18 @@ class Routes:
             raise SessionUnknownError("the request brings no session")
         return await self._sessions.resolve(token)
 
+    async def _perhaps_session(self, request: Request) -> Session | None:
+        token = self._transport.token(request)
+        return None if token is None else await self._sessions.find(token)
+
     def _issued(self, request: Request, issued: Issued) -> Answer:
         return json_answer(_shown(issued.session), headers=self._transport.hand_out(request, issued))
 
 
+def session_view(session: Session) -> SessionView:
+    """Return what a caller may know of its session."""
+    return SessionView(session.id, session.subject, session.created_at, session.expires_at, session.idle_expires_at)
+
+
 def _shown(session: Session) -> SessionAnswer:
-    return SessionAnswer(
-        SessionView(session.id, session.subject, session.created_at, session.expires_at, session.idle_expires_at)
-    )
+    return SessionAnswer(session_view(session))

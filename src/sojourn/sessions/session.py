@@ -112,6 +112,20 @@ class Session:
         view = await lifecycle.view_in(tx, self.id)
         return Session(self._store, self._lifetimes, view, begin=self._begin)
 
+    async def standing(self, tx: Attempt) -> Session:
+        """Return the session as an attempt sees it, if it is alive; the commit holds only if it still is so.
+
+        A client-minted one that is not stored yet is alive.
+
+        Raises:
+            SessionInvalidError: it has ended.
+            UnavailableError: the store could not be reached.
+        """
+        view = await lifecycle.view_in(tx, self.id)
+        if self._begin is None or not view.is_unknown:
+            view.alive()
+        return Session(self._store, self._lifetimes, view, begin=self._begin)
+
     def state(self, name: str, kind: type[T], *, migrations: Sequence[Callable[[Any], Any]] = ()) -> State[T]:
         """Return the named state of this session, of the given type; no I/O happens until it is used.
 

@@ -1,4 +1,7 @@
-import { SojournError, invalid, missing } from "./errors.js";
+import { Backlog, type LeftBehind } from "./backlog.js";
+import type { LiveConnection } from "./connection.js";
+import { Delivery } from "./delivery.js";
+import { invalid, missing } from "./errors.js";
 import {
   type BeforeUpdate,
   type Identity,
@@ -10,11 +13,26 @@ import {
 } from "./identity.js";
 import { checkedId, randomId } from "./ids.js";
 import { encoded } from "./json.js";
+import type { Layer, Local } from "./optimistic.js";
+import { type ItemOf, type LivePages, type Page, type PageRequest, Pages, type PagedNameOf, type RestOfPages } from "./pages.js";
 import { Queue } from "./queue.js";
 import { RETRY, type RetryOptions, abortable, isPassing, retrying } from "./retry.js";
 import { Slot, type StorageKind } from "./storage.js";
-import { type Answer, LOST, type Request, Transport, isObject, notOurs } from "./transport.js";
-import type { AnyApi, CallOptions, Kind, MutationOptions, NameOf, ResultOf, Rest } from "./types.js";
+import { isCopy } from "./tab.js";
+import { type Answer, type Request, Transport, isObject, notOurs } from "./transport.js";
+import type {
+  AnyApi,
+  ArgsOf,
+  CallOptions,
+  Kind,
+  MutationOptions,
+  NameOf,
+  RestOrSkip,
+  ResultOf,
+  Rest,
+  SKIP,
+} from "./types.js";
+import { type LiveQuery, type QueryState, Watching } from "./watching.js";
 
 /** How a client is set up; everything may be left out. */
 export interface ClientOptions {
@@ -32,21 +50,35 @@ export interface ClientOptions {
   readonly idGenerator?: () => string;
   /** There is no id until `start()` is called; queries and mutations wait for it. */
   readonly ssr?: boolean;
+  /** Where mutations wait; in a storage they survive a restart of the page, and are sent however long that takes. */
+  readonly queue?: "memory" | Exclude<StorageKind, "cookie">;
   readonly fetch?: typeof fetch;
+  /** What opens live connections; the browser's own when left out. */
+  readonly WebSocket?: typeof WebSocket;
   readonly retry?: RetryOptions;
 }
 
 /** Hears the new id; undefined when there is none any more. */
 export type SessionListener = (id: string | undefined) => void;
 
+/** Hears what became of a mutation that an earlier page had asked for. */
+export type LeftBehindListener = (left: LeftBehind) => void;
+
 /** Calls a sojourn server's functions as one session. */
 export class SojournClient<Api extends object = AnyApi> {
   readonly #options: ClientOptions;
   readonly #retry: Required<RetryOptions>;
-  readonly #transport: Transport;
+  /** Made with the identity: a server that renders a page may have no address to send to. */
+  #transport!: Transport;
+  readonly #delivery: Delivery;
   readonly #mutations = new Queue();
   readonly #refreshes = new Queue();
+  readonly #watching: Watching;
   readonly #listeners = new Set<SessionListener>();
+  readonly #leftListeners = new Set<LeftBehindListener>();
+  /** What was left behind, and nobody has heard of yet. */
+  #left: LeftBehind[] = [];
+  #backlog: Backlog | undefined;
   readonly #opened: Promise<Identity>;
   #open!: (identity: Identity) => void;
   #identity: Identity | undefined;
@@ -58,12 +90,25 @@ export class SojournClient<Api extends object = AnyApi> {
     const { url = "", storage = "cookie", sessionId } = options;
     this.#options = options;
     this.#retry = { ...RETRY, ...options.retry };
-    this.#transport = new Transport(url, storage === "cookie", this.#retry.timeoutMs, options.fetch);
     this.#opened = new Promise((resolve) => (this.#open = resolve));
     if (sessionId !== undefined) {
       if (storage === "cookie") throw invalid("sessionId", "the cookie is the server's; no script can set it");
       checkedId("sessionId", sessionId);
     }
+    this.#delivery = new Delivery({
+      identity: this.#opened,
+      send: (...request) => this.#transport.send(...request),
+      backlog: () => this.#backlog,
+      retry: this.#retry,
+    });
+    this.#watching = new Watching(url, options.WebSocket, {
+      ticket: (signal) => this.#ticket(signal),
+      owner: () => ({ session: this.#identity?.session(), subject: this.session?.subject ?? undefined }),
+      refused: (pass) => this.#identity?.refused(pass) ?? false,
+      accept: (body) => this.#identity?.accept({ body, token: undefined }),
+      onSessionChange: (listener) => this.onSessionChange(listener),
+    });
+    if (options.queue && options.queue !== "memory") void this.#mutations.run(() => this.#catchUp());
     if (!options.ssr) this.#here();
   }
 
@@ -72,27 +117,47 @@ export class SojournClient<Api extends object = AnyApi> {
     name: Name,
     ...[args, options]: Rest<Api[Name], CallOptions>
   ): Promise<ResultOf<Api[Name]>> {
-    return this.#result("query", { method: "POST", path: "/call", body: encode("query", name, args) }, options);
+    return this.#delivery.result("query", { method: "POST", path: "/call", body: encode("query", name, args) }, options);
   }
 
   /**
    * Run a mutation, after all that were asked for before it.
    *
-   * It is repeated while that can help, under one request id, so that it is applied once.
+   * It is repeated while that can help, under one request id, so that it is applied once. It settles when the queries
+   * that are watched show what it did.
    */
   async mutation<Name extends NameOf<Api, "mutation">>(
     name: Name,
-    ...[args, options]: Rest<Api[Name], MutationOptions>
+    ...[args, options]: Rest<Api[Name], MutationOptions<Api, ArgsOf<Api[Name]>>>
   ): Promise<ResultOf<Api[Name]>> {
-    const requestId = options?.requestId ?? randomId();
-    const request: Request = {
-      method: "POST",
-      path: "/call",
-      body: encode("mutation", name, args, requestId),
-      keepalive: options?.keepalive,
+    const { requestId = randomId(), keepalive, optimistic, signal } = options ?? {};
+    const body = encode("mutation", name, args, requestId);
+    const given = { ...args } as ArgsOf<Api[Name]>;
+    const layer: Layer | undefined = optimistic && ((local) => optimistic(local as unknown as Local<Api>, given));
+    let sequence: number | undefined;
+    let hasBegun = false;
+    const begin = (identity: Identity): void => {
+      if (hasBegun) return;
+      hasBegun = true;
+      if (layer) this.#watching.show(layer);
+      sequence = this.#backlog?.add(body, identity.mark());
     };
-    const turn = this.#mutations.run(() => this.#result<ResultOf<Api[Name]>>("mutation", request, options, requestId));
-    return abortable(turn, options?.signal);
+    try {
+      if (this.#identity) begin(this.#identity);
+      const turn = this.#mutations.run(async () => {
+        const identity = await this.#opened;
+        signal?.throwIfAborted();
+        begin(identity);
+        const request: Request = { method: "POST", path: "/call", body, keepalive };
+        return this.#delivery.result<ResultOf<Api[Name]>>("mutation", request, { signal, requestId });
+      });
+      const result = await abortable(turn, signal).finally(() => sequence && this.#backlog?.settle(sequence));
+      await abortable(this.#watching.reflected(layer), signal);
+      return result;
+    } catch (error) {
+      if (layer) this.#watching.unshow(layer);
+      throw error;
+    }
   }
 
   /** Run an action, once: it may do things outside that must not be done twice. */
@@ -100,7 +165,56 @@ export class SojournClient<Api extends object = AnyApi> {
     name: Name,
     ...[args, options]: Rest<Api[Name], CallOptions>
   ): Promise<ResultOf<Api[Name]>> {
-    return this.#result("action", { method: "POST", path: "/call", body: encode("action", name, args) }, options);
+    return this.#delivery.result("action", { method: "POST", path: "/call", body: encode("action", name, args) }, options);
+  }
+
+  /**
+   * Watch a query: what it is now, and each change, while somebody listens.
+   *
+   * The same query with the same arguments is watched once, however often it is asked for here.
+   */
+  watch<Name extends NameOf<Api, "query">>(
+    name: Name,
+    ...[args]: RestOrSkip<Api[Name]>
+  ): LiveQuery<ResultOf<Api[Name]>> {
+    return this.#watching.query(name, args) as LiveQuery<ResultOf<Api[Name]>>;
+  }
+
+  /** Call the listener with what a query is, now and after each change. Return what ends that. */
+  subscribe<Name extends NameOf<Api, "query">>(
+    name: Name,
+    args: ArgsOf<Api[Name]> | typeof SKIP,
+    listener: (state: QueryState<ResultOf<Api[Name]>>) => void,
+  ): () => void {
+    const query = this.#watching.query(name, args) as LiveQuery<ResultOf<Api[Name]>>;
+    const stop = query.onChange(() => listener(query.state));
+    listener(query.state);
+    return stop;
+  }
+
+  /** Watch a list page by page: a query that takes a `PageRequest` as `page`, and returns a `Page`. */
+  watchPages<Name extends PagedNameOf<Api>>(
+    name: Name,
+    ...[args, options]: RestOfPages<Api[Name]>
+  ): LivePages<ItemOf<Api[Name]>> {
+    const watch = (page: PageRequest) => this.#watching.query(name, typeof args === "string" ? args : { ...args, page });
+    return new Pages(watch as (page: PageRequest) => LiveQuery<Page<ItemOf<Api[Name]>>>, options?.size);
+  }
+
+  /** The connection over which watched queries come. There is none while nothing is watched. */
+  get connection(): LiveConnection {
+    return this.#watching.connection;
+  }
+
+  /**
+   * Be told what became of each mutation that an earlier page had left in the queue. Return what ends that.
+   *
+   * The first listener hears of those that were settled before it came, too.
+   */
+  onLeftBehind(listener: LeftBehindListener): () => void {
+    this.#leftListeners.add(listener);
+    for (const left of this.#left.splice(0)) void Promise.resolve(left).then(listener);
+    return () => void this.#leftListeners.delete(listener);
   }
 
   /** Make sure that there is a session, and return its id. With `ssr`, what has been waiting begins now. */
@@ -132,7 +246,13 @@ export class SojournClient<Api extends object = AnyApi> {
    * the server is told, then the new id is stored. Two refreshes run one after the other.
    */
   async refreshSessionId(beforeUpdate?: BeforeUpdate): Promise<string> {
-    return this.#refreshes.run(async () => (await this.#opened).rotate(beforeUpdate));
+    return this.#refreshes.run(async () => {
+      const identity = await this.#opened;
+      const mark = identity.mark();
+      const id = await identity.rotate(beforeUpdate);
+      if (mark !== undefined) this.#backlog?.mark(identity.mark() ?? mark, mark);
+      return id;
+    });
   }
 
   /** End the session, after the mutations asked for so far. The next call begins a new one. */
@@ -158,7 +278,7 @@ export class SojournClient<Api extends object = AnyApi> {
 
   /** Ask the server about the session: whose it is, and how long it lasts. */
   async loadSession(options?: CallOptions): Promise<Session> {
-    await this.#deliver("query", { method: "GET", path: "/session" }, options);
+    await this.#delivery.deliver("query", { method: "GET", path: "/session" }, options);
     const session = this.session;
     if (!session) throw notOurs();
     return session;
@@ -180,11 +300,13 @@ export class SojournClient<Api extends object = AnyApi> {
   #here(): Identity {
     if (this.#identity) return this.#identity;
     const {
+      url = "",
       storage = "cookie",
       storageKey = "sojourn-session",
       sessionId,
       issued,
       idGenerator = randomId,
+      queue = "memory",
     } = this.#options;
     const server = {
       begin: (header: string | undefined) =>
@@ -193,15 +315,28 @@ export class SojournClient<Api extends object = AnyApi> {
         this.#ask({ method: "POST", path: "/session/rotate", body: JSON.stringify({ to }) }, header),
     };
     const changed = (): void => this.#announce();
+    this.#transport = new Transport(url, storage === "cookie", this.#retry.timeoutMs, this.#options.fetch);
     if (storage !== "cookie") this.#slot = new Slot(storage, storageKey, sessionId);
+    if (queue !== "memory") this.#backlog = new Backlog(new Slot(queue, `${storageKey}.mutations`, undefined, () => true));
     this.#identity =
       this.#slot && !issued
         ? new Minted(this.#slot, server, idGenerator, changed)
         : new Issued(this.#slot, server, changed);
     this.#announce();
     this.#watch();
-    this.#open(this.#identity);
+    void this.#admit(this.#identity);
     return this.#identity;
+  }
+
+  /** Let calls go out, once it is known that this is nobody else's session: that of the tab this one is a copy of. */
+  async #admit(identity: Identity): Promise<void> {
+    const { storage, storageKey = "sojourn-session", sessionId, queue } = this.#options;
+    if (storage === "session" && sessionId === undefined && (await isCopy(`${storageKey}.tab`))) {
+      // What was copied with it is sent by the other tab.
+      if (queue === "session") this.#backlog?.clear();
+      identity.forget();
+    }
+    this.#open(identity);
   }
 
   #id(identity: Identity): string {
@@ -214,54 +349,23 @@ export class SojournClient<Api extends object = AnyApi> {
     return retrying(() => this.#transport.send(request, header), isPassing, this.#retry);
   }
 
-  async #result<Result>(kind: Kind, request: Request, options?: CallOptions, requestId?: string): Promise<Result> {
-    const { body } = await this.#deliver(kind, request, options, requestId);
-    if (!isObject(body) || !("result" in body)) throw notOurs();
-    return body["result"] as Result;
+  /** Send what earlier pages have left in the queue, and say what became of it. */
+  async #catchUp(): Promise<void> {
+    await this.#opened;
+    await this.#backlog?.adopt(async (asked) => {
+      const left = await this.#delivery.left(asked);
+      if (!left) return;
+      if (!this.#leftListeners.size) this.#left.push(left);
+      for (const listener of this.#leftListeners) void Promise.resolve(left).then(listener);
+    });
   }
 
-  /** Send a request until it is answered, a session begun anew, or hope is gone. */
-  async #deliver(kind: Kind, request: Request, options?: CallOptions, requestId?: string): Promise<Answer> {
-    const signal = options?.signal;
-    const identity = await abortable(this.#opened, signal);
-    let before: Pass | undefined;
-    let isRenewed = false;
-    // Something was sent, and perhaps done.
-    let isDoubtful = false;
-    const attempt = async (): Promise<Answer> => {
-      const pass = await abortable(identity.pass(), signal);
-      // Under another session the same request id would do it a second time.
-      if (isDoubtful && pass.session !== before?.session) {
-        throw new SojournError("the session ended meanwhile", { ...LOST, retry: "never" });
-      }
-      before = pass;
-      try {
-        const answer = await this.#transport.send(request, pass.header, signal);
-        identity.accept(answer);
-        return answer;
-      } catch (error) {
-        if (isInvalidSession(error)) {
-          const isThereAnother = identity.refused(pass);
-          // An action may have met this in its midst.
-          if (isThereAnother && !isRenewed && kind !== "action") {
-            isRenewed = true;
-            return attempt();
-          }
-        }
-        if (kind !== "query" && error instanceof SojournError) isDoubtful ||= error.written === "perhaps";
-        throw error;
-      }
-    };
-    try {
-      return await retrying(
-        attempt,
-        (error) => isPassing(error) && !(kind === "action" && before),
-        this.#retry,
-        signal,
-      );
-    } catch (error) {
-      throw error instanceof SojournError ? seenBy(kind, error, isDoubtful, requestId) : error;
-    }
+  /** Ask, once, for what opens a live connection. */
+  async #ticket(signal: AbortSignal): Promise<{ ticket: string; pass: Pass }> {
+    const request: Request = { method: "POST", path: "/live/ticket", body: "{}" };
+    const { body, pass } = await this.#delivery.deliver("query", request, { signal, attempts: 1 });
+    if (!isObject(body) || typeof body["ticket"] !== "string") throw notOurs();
+    return { ticket: body["ticket"], pass };
   }
 
   #watch(): void {
@@ -289,20 +393,4 @@ function encode(kind: Kind, name: string, args: object | undefined, requestId?: 
     ...(Object.keys(rest).length ? { arguments: rest } : {}),
     request_id: requestId,
   });
-}
-
-/** What an error means to the one who called. */
-function seenBy(kind: Kind, error: SojournError, isDoubtful: boolean, requestId: string | undefined): SojournError {
-  if (kind === "query") {
-    const retry = error.retry === "same_id" ? "later" : error.retry;
-    return new SojournError(error.message, { ...error, retry, written: "no" }, error.cause);
-  }
-  const written = isDoubtful ? "perhaps" : error.written;
-  const retry = kind === "mutation" && isDoubtful && isPassing(error) ? "same_id" : error.retry;
-  const isOnce = kind === "action" && written === "perhaps";
-  return new SojournError(
-    error.message,
-    { ...error, written, retry: isOnce ? "never" : retry, requestId },
-    error.cause,
-  );
 }

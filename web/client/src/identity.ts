@@ -21,6 +21,8 @@ export interface Pass {
   readonly header: string | undefined;
   /** The same for two passes of one session, whatever ids it has had in between. */
   readonly session: string;
+  /** By what another page tells the session from others. It opens nothing. */
+  readonly mark: string;
 }
 
 /** What an identity asks of the server. */
@@ -42,6 +44,10 @@ export interface Identity {
   current(): string | undefined;
   /** What the header would be now. Begins no session. */
   header(): string | undefined;
+  /** The session that a pass would name now, if there is one. Begins none. */
+  session(): string | undefined;
+  /** The mark that a pass would have now. */
+  mark(): string | undefined;
   /** What a call goes by; begins a session where there is none. */
   pass(): Promise<Pass>;
   /** The server knows no live session by this pass: forget it. False when there can be no other. */
@@ -62,7 +68,7 @@ export class Minted implements Identity {
   readonly #generate: () => string;
   readonly #changed: () => void;
   #seen: string | undefined;
-  #session = 0;
+  #count = 0;
   /** A new id of which the server may have heard, because the answer to a refresh was lost. */
   #spare: string | undefined;
 
@@ -91,9 +97,18 @@ export class Minted implements Identity {
     return id;
   }
 
+  session(): string {
+    this.current();
+    return String(this.#count);
+  }
+
+  mark(): string {
+    return markOf(this.current());
+  }
+
   async pass(): Promise<Pass> {
     const header = this.current();
-    return { header, session: String(this.#session) };
+    return { header, session: this.session(), mark: markOf(header) };
   }
 
   refused(pass: Pass): boolean {
@@ -127,7 +142,7 @@ export class Minted implements Identity {
       }
       // There is nothing behind the old id, so there is nothing to move.
     }
-    if (String(this.#session) !== session) throw overtaken();
+    if (this.session() !== session) throw overtaken();
     this.#slot.write(id);
     this.#become(id, false);
     if (answer) this.accept(answer);
@@ -147,7 +162,7 @@ export class Minted implements Identity {
     this.#seen = id;
     this.#spare = undefined;
     if (isNew) {
-      this.#session++;
+      this.#count++;
       this.facts = undefined;
     }
     this.#changed();
@@ -183,6 +198,14 @@ export class Issued implements Identity {
     return this.#slot?.read();
   }
 
+  session(): string | undefined {
+    return this.peek();
+  }
+
+  mark(): string | undefined {
+    return this.peek();
+  }
+
   async pass(): Promise<Pass> {
     if (this.#slot ? this.#slot.read() === undefined : !this.#isOpen) {
       this.#beginning ??= alone(() => this.#begin()).finally(() => (this.#beginning = undefined));
@@ -190,7 +213,7 @@ export class Issued implements Identity {
     }
     const session = this.peek();
     if (session === undefined) throw overtaken();
-    return { header: this.header(), session };
+    return { header: this.header(), session, mark: session };
   }
 
   refused(pass: Pass): boolean {
@@ -248,6 +271,11 @@ export class Issued implements Identity {
 function alone<T>(task: () => Promise<T>): Promise<T> {
   const { locks } = (globalThis as { navigator?: { locks?: LockManager } }).navigator ?? {};
   return locks ? locks.request("sojourn", task) : task();
+}
+
+/** The end of an id: enough to tell it from others, too little to guess it. */
+function markOf(id: string): string {
+  return id.slice(-6);
 }
 
 export function isInvalidSession(error: unknown): boolean {

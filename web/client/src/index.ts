@@ -1,8 +1,16 @@
-export { type ClientOptions, type SessionListener, SojournClient } from "./client.js";
+export type { LeftBehind } from "./backlog.js";
+export { type ClientOptions, type LeftBehindListener, type SessionListener, SojournClient } from "./client.js";
+export type { ConnectionState, LiveConnection } from "./connection.js";
 export { type Failure, type Retry, SojournError, type Written } from "./errors.js";
 export type { BeforeUpdate, Session } from "./identity.js";
+export { randomId } from "./ids.js";
+export type { Local } from "./optimistic.js";
+export type { ItemOf, LivePages, Page, PageRequest, PagedNameOf, PagesOptions, PagesState, RestOfPages } from "./pages.js";
 export type { RetryOptions } from "./retry.js";
 export type { Room, RoomOptions } from "./room.js";
 export type { StorageKind, StorageLike } from "./storage.js";
 export { type Consent, SojournTracker, type TrackOptions, type TrackerOptions } from "./tracker.js";
+export { SKIP } from "./types.js";
 export type { Action, AnyApi, CallOptions, Mutation, MutationOptions, Query } from "./types.js";
+export type { ArgsOf, NameOf, Rest, RestOrSkip, ResultOf } from "./types.js";
+export type { LiveQuery, QueryState } from "./watching.js";

@@ -17,6 +17,18 @@ export function encoded(given: unknown): string {
   return text.replace(ESCAPES, (escape) => (escape.length === 6 ? "\ufffd" : escape));
 }
 
+/** Return the JSON of what a caller gave, with the keys of objects in order: equal values have equal texts. */
+export function canonical(given: unknown): string {
+  return encoded(sorted(JSON.parse(encoded(given))));
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  const members = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1));
+  return Object.fromEntries(members.map(([key, member]) => [key, sorted(member)]));
+}
+
 /** Return a copy, so that what is changed later is not sent by chance; undefined is nothing, and stays that. */
 export function copied(name: string, given: unknown, mostBytes: number): unknown {
   if (given === undefined) return undefined;

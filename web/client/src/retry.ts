@@ -29,11 +29,32 @@ export async function retrying<T>(
       const asked = error.retryAfterMs ?? 0;
       if (asked > retry.longestMs) throw error;
       const step = Math.min(retry.longestMs, retry.firstMs * 2 ** (tried - 1));
-      // Half of it is fixed, half is chance; chance is also added to what was asked for, or all would come back at once.
-      const pause = Math.max(asked, step / 2) + (Math.random() * step) / 2;
-      await abortable(new Promise((resolve) => setTimeout(resolve, pause)), signal);
+      await abortable(paused(pauseOf(step, asked)), signal);
     }
   }
+}
+
+/**
+ * Return how long to wait: the step or what the server asked for, in milliseconds, and chance.
+ *
+ * Half of the step is fixed, half is chance; chance is also added to what was asked for, or all would come back at once.
+ */
+export function pauseOf(stepMs: number, askedMs = 0): number {
+  return Math.max(askedMs, stepMs / 2) + (Math.random() * stepMs) / 2;
+}
+
+/** Wait so many milliseconds, but no longer than until the network is back. */
+function paused(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const limit = new AbortController();
+    const end = (): void => {
+      limit.abort();
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    globalThis.addEventListener?.("online", end, { signal: limit.signal });
+  });
 }
 
 /** Say whether the failure passes by itself. */

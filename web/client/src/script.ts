@@ -2,6 +2,7 @@
 import { SojournClient } from "./client.js";
 import { SojournError } from "./errors.js";
 import { SojournTracker } from "./tracker.js";
+import { SKIP } from "./types.js";
 
 /** The tracker that the script's own tag asks for: `<script src="/sojourn.js" data-track></script>` is the whole set-up. */
 function asked(): SojournTracker | undefined {
@@ -16,4 +17,4 @@ function asked(): SojournTracker | undefined {
   });
 }
 
-Object.assign(globalThis, { sojourn: { SojournClient, SojournError, SojournTracker, tracker: asked() } });
+Object.assign(globalThis, { sojourn: { SKIP, SojournClient, SojournError, SojournTracker, tracker: asked() } });

@@ -1,12 +1,16 @@
 import type { Slot } from "./storage.js";
 import { isObject } from "./transport.js";
 
-/** One thing to report, as the server takes it: an action, engaged time, or both. */
-export interface Entry {
+/** What a client has noted, in order. */
+export interface Noted {
   /** Grows from entry to entry of one client. */
   readonly sequence: number;
   /** By this browser's clock, in milliseconds. The server uses differences only. */
   readonly at: number;
+}
+
+/** One thing to report, as the server takes it: an action, engaged time, or both. */
+export interface Entry extends Noted {
   readonly action?: string;
   readonly resource_id?: string | undefined;
   readonly metadata?: unknown;
@@ -19,18 +23,21 @@ export const WAITING = 1_000;
 /** How long the server knows an entry that comes again; an older one might be recorded twice. */
 const AGE_MS = 24 * 3_600_000;
 
-type Kept = Entry & { readonly client: string };
+type Kept<E> = E & { readonly client: string };
 
-/** Keeps what pages have not been able to report, so that another page does. */
-export class Shelf {
+/** Keeps what pages have not been able to send, so that another page does. */
+export class Shelf<E extends Noted = Entry> {
   readonly #slot: Slot;
+  readonly #ageMs: number;
 
-  constructor(slot: Slot) {
+  /** What is older than `ageMs` is dropped. */
+  constructor(slot: Slot, ageMs = AGE_MS) {
     this.#slot = slot;
+    this.#ageMs = ageMs;
   }
 
   /** Keep these of a client, in place of those kept before. Beyond the bound the oldest are dropped. */
-  keep(client: string, entries: readonly Entry[]): void {
+  keep(client: string, entries: readonly E[]): void {
     const kept = this.#read();
     const others = kept.filter((each) => each.client !== client);
     if (!entries.length && others.length === kept.length) return;
@@ -43,10 +50,10 @@ export class Shelf {
   }
 
   /** What other clients have left, by client, in order. */
-  others(client: string): Map<string, Entry[]> {
-    const found = new Map<string, Entry[]>();
+  others(client: string): Map<string, E[]> {
+    const found = new Map<string, E[]>();
     for (const { client: owner, ...entry } of this.#read()) {
-      if (owner !== client) found.set(owner, [...(found.get(owner) ?? []), entry]);
+      if (owner !== client) found.set(owner, [...(found.get(owner) ?? []), entry as unknown as E]);
     }
     return found;
   }
@@ -55,29 +62,29 @@ export class Shelf {
     this.#slot.remove();
   }
 
-  #read(): Kept[] {
+  #read(): Kept<E>[] {
     try {
       const stored: unknown = JSON.parse(this.#slot.read() ?? "[]");
-      return Array.isArray(stored) ? fresh(stored.filter(isKept)) : [];
+      return Array.isArray(stored) ? fresh<Kept<E>>(stored.filter(isKept<E>), this.#ageMs) : [];
     } catch {
       return [];
     }
   }
 
-  #write(kept: readonly Kept[]): void {
+  #write(kept: readonly Kept<E>[]): void {
     if (kept.length) this.#slot.write(JSON.stringify(kept.slice(-WAITING)));
     else this.#slot.remove();
   }
 }
 
 /** Leave out what is too old to be told from a repeat. */
-export function fresh<T extends Entry>(entries: readonly T[]): T[] {
-  const oldest = Date.now() - AGE_MS;
+export function fresh<E extends Noted>(entries: readonly E[], ageMs = AGE_MS): E[] {
+  const oldest = Date.now() - ageMs;
   return entries.filter(({ at }) => at > oldest);
 }
 
 /** Whether it can be an entry: the page's other scripts can write there too. */
-function isKept(value: unknown): value is Kept {
+function isKept<E>(value: unknown): value is Kept<E> {
   return (
     isObject(value) &&
     typeof value["client"] === "string" &&

@@ -97,24 +97,28 @@ export function notOurs(): SojournError {
   });
 }
 
+/** The error that a sojourn server tells of, with what else is known of it; undefined if this is none. */
+export function told(error: unknown, more: Partial<Failure> = {}): SojournError | undefined {
+  if (!isObject(error) || typeof error["code"] !== "string") return undefined;
+  const { code, message, retry, written, name, data, report } = error as Record<string, string> & { code: string };
+  return new SojournError(String(message ?? code), {
+    code,
+    retry: (retry ?? "never") as Failure["retry"],
+    written: (written ?? "perhaps") as Failure["written"],
+    valueName: name,
+    data,
+    report,
+    ...more,
+  });
+}
+
 /** The error of an answer that is not a success, or not from a sojourn server. */
 function refusal(response: Response, error: unknown): SojournError {
   const { status } = response;
   const wait = Number(response.headers.get("Retry-After") || Number.NaN);
   const retryAfterMs = wait >= 0 ? wait * 1_000 : undefined;
-  if (isObject(error) && typeof error["code"] === "string") {
-    const { code, message, retry, written, name, data, report } = error as Record<string, string> & { code: string };
-    return new SojournError(String(message ?? code), {
-      code,
-      retry: (retry ?? "never") as Failure["retry"],
-      written: (written ?? "perhaps") as Failure["written"],
-      valueName: name,
-      data,
-      status,
-      report,
-      retryAfterMs,
-    });
-  }
+  const said = told(error, { status, retryAfterMs });
+  if (said) return said;
   // What stands between, a proxy say, knows nothing of our errors. Its 5xx pass, and may hide a request that was done.
   const isPassing = status >= 500 || status === 429;
   return new SojournError(`the answer (status ${status}) is not one of a sojourn server`, {

@@ -1,3 +1,6 @@
+/** How long to wait for a page that is going. It is gone after a reload, but a moment may pass. */
+const PATIENCE_MS = 1_000;
+
 /**
  * The turn of one tab among those of a browser that want it: it begins once no other has it.
  *
@@ -42,4 +45,22 @@ export class Turn {
     this.#giveUp = undefined;
     this.#end();
   }
+}
+
+/** Take a turn that nobody else has, or only a page that is going; undefined if one that is there has it. */
+export function taken(name: string): Promise<Turn | undefined> {
+  return new Promise((resolve) => {
+    const turn = new Turn(
+      () => {
+        clearTimeout(timer);
+        resolve(turn);
+      },
+      () => undefined,
+    );
+    const timer = setTimeout(() => {
+      turn.drop();
+      resolve(undefined);
+    }, PATIENCE_MS);
+    turn.want(name);
+  });
 }

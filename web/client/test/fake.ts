@@ -13,7 +13,7 @@ export interface Seen {
   readonly session: string | undefined;
 }
 
-interface Kept {
+export interface Kept {
   readonly id: string;
   subject: string | null;
   /** When each of its secrets dies. */
@@ -100,6 +100,14 @@ export class FakeServer {
     return `${id}.secret-${String(++this.#made).padStart(36, "0")}`;
   }
 
+  /** A mutation was applied. */
+  protected committed(): void {}
+
+  /** What a subclass knows beside sessions and calls. */
+  protected more(_route: string, _kept: Kept): Response {
+    return refusal("route_unknown", 404);
+  }
+
   #answer(
     route: string,
     body: Record<string, unknown>,
@@ -136,7 +144,7 @@ export class FakeServer {
       case "POST /call":
         return json({ result: this.#call(kept, body) });
       default:
-        return refusal("route_unknown", 404);
+        return this.more(route, kept);
     }
   }
 
@@ -147,6 +155,7 @@ export class FakeServer {
     if (!kept.results.has(id)) {
       kept.results.set(id, result);
       this.applied.push({ session: kept.id, function: body["function"] as string, arguments: result.arguments });
+      this.committed();
     }
     return kept.results.get(id);
   }

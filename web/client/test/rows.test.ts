@@ -147,13 +147,27 @@ test("F-C13 a generator that makes poor ids is refused", () => {
   expect(() => visit({ idGenerator: () => "1" })).toThrow(/idGenerator: an id is 22 to 128/);
 });
 
+test("F-G2 without a generator an id is 128 bits, all of them from the browser's source of randomness", () => {
+  const filled: number[] = [];
+  const source = vi.fn((bytes: Uint8Array) => {
+    filled.push(bytes.length);
+    return bytes.fill(filled.length, 0, 8).fill(0xff, 8);
+  });
+  vi.stubGlobal("crypto", { getRandomValues: source });
+  const ids = [1, 2].map(() => new SojournClient({ storage: new FakeStorage(), fetch }).getSessionId());
+  expect(filled).toContain(16);
+  expect(Math.min(...filled)).toBeGreaterThanOrEqual(16);
+  for (const id of ids) expect(id).toMatch(/^(0[1-9a-f]){8}f{16}$/);
+  expect(ids[0]).not.toBe(ids[1]);
+});
+
 test("F-C14 clients with separate storages have different ids", () => {
   const one = new SojournClient({ storage: new FakeStorage(), fetch });
   const two = new SojournClient({ storage: new FakeStorage(), fetch });
   expect(one.getSessionId()).not.toBe(two.getSessionId());
 });
 
-test("F-C15 clients with one storage have the same id, also after one of them got another", async () => {
+test("F-C15 F-G7 clients with one storage have the same id, also after one of them got another", async () => {
   const { client, storage, server } = visit();
   const other = new SojournClient({ storage, fetch: server.browser() });
   expect(other.getSessionId()).toBe(client.getSessionId());
@@ -208,7 +222,7 @@ test("F-C18 a refresh that the server refuses changes nothing either", async () 
   expect(storage.items.get(KEY)).toBe(minted(1));
 });
 
-test("F-C19 two refreshes at once are two rotations in order", async () => {
+test("F-C19 F-G6 two refreshes at once are two rotations in order", async () => {
   const { client, server } = visit();
   const seen: string[] = [];
   const refresh = () => client.refreshSessionId((id) => seen.push(`${client.getSessionId()} to ${id}`));
@@ -230,7 +244,7 @@ test("F-C19 a refresh that fails does not hold up the next", async () => {
   expect(client.getSessionId()).toBe(id);
 });
 
-test("F-C20 calls, listeners and other tabs go on with the new id", async () => {
+test("F-C20 F-G6 F-G7 calls, listeners and other tabs go on with the new id", async () => {
   const events = new EventTarget();
   vi.stubGlobal("addEventListener", events.addEventListener.bind(events));
   const unlisten = vi.fn(events.removeEventListener.bind(events));

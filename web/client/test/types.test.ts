@@ -3,10 +3,14 @@ import { expect, expectTypeOf, test } from "vitest";
 
 import {
   type Action,
+  type ConnectionState,
   type Consent,
+  type LiveQuery,
   type Mutation,
   type Query,
+  type QueryState,
   type Room,
+  SKIP,
   type Session,
   SojournClient,
   SojournTracker,
@@ -59,6 +63,8 @@ test("F-C4 a required argument left out, or a wrong one, is an error to the type
     client.query("add_item", { sku: "book" }),
     // @ts-expect-error a query has no request id
     client.query("cart", {}, { requestId: "1" }),
+    // @ts-expect-error it takes no arguments
+    client.query("owner", { limit: 5 }),
   ];
   expect(calls).toBeTypeOf("function");
 });
@@ -73,6 +79,36 @@ test("results have their types, and those of unknown functions have none", () =>
   expectTypeOf(any.query("cart", { limit: 5 })).resolves.toBeUnknown();
   expectTypeOf(any.mutation("add_item", undefined, { requestId: "1" })).resolves.toBeUnknown();
   expectTypeOf(any.session).toEqualTypeOf<Session | undefined>();
+});
+
+test("what is watched has its types, and wrong calls are errors to the type checker", () => {
+  const client = shop();
+  expectTypeOf(client.watch("cart")).toEqualTypeOf<LiveQuery<Item[]>>();
+  expectTypeOf(client.watch("cart", { limit: 5 }).state).toEqualTypeOf<QueryState<Item[]>>();
+  expectTypeOf(client.watch("cart", SKIP).state.value).toEqualTypeOf<Item[] | undefined>();
+  expectTypeOf(client.connection.state).toEqualTypeOf<ConnectionState>();
+  expectTypeOf(new SojournClient({ fetch }).watch("cart", { limit: 5 }).state.value).toBeUnknown();
+  const calls = () => [
+    client.subscribe("cart", {}, ({ value }) => expectTypeOf(value).toEqualTypeOf<Item[] | undefined>()),
+    client.mutation("add_item", { sku: "book" }, {
+      optimistic: (local, { sku }) => local.set("cart", {}, [...(local.get("cart") ?? []), { sku }]),
+    }),
+    // @ts-expect-error that is a mutation
+    client.watch("add_item", { sku: "book" }),
+    // @ts-expect-error limit is a number
+    client.watch("cart", { limit: "5" }),
+    // @ts-expect-error it takes no arguments
+    client.watch("owner", { limit: 5 }),
+    // @ts-expect-error there is no such function
+    client.subscribe("carts", {}, () => undefined),
+    // @ts-expect-error arguments stand before the listener
+    client.subscribe("cart", () => undefined),
+    // @ts-expect-error an item has a sku
+    client.mutation("add_item", { sku: "book" }, { optimistic: (local) => local.set("cart", {}, [{}]) }),
+    // @ts-expect-error the connection is the client's to close
+    client.connection.drop(),
+  ];
+  expect(calls).toBeTypeOf("function");
 });
 
 test("a tracker's calls have their types, and wrong ones are errors to the type checker", () => {

@@ -71,18 +71,19 @@ class Watch:
         """Read on in the logs of these buckets. One that cannot be read stays where it is, while others can."""
         caller = self._caller
         calls = [caller.asking(CHANGES, bucket, b"%d" % places[bucket], _ENTRIES) for bucket in buckets]
-        reached, keys, gap = dict(places), set[Key](), False
+        reached, keys, gap, more = dict(places), set[Key](), False, False
         failure: SojournError | None = None
         replies = await self._nodes.read(calls)
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, SojournError):
-                failure = reply
+                failure, more = reply, True
                 continue
             position, is_whole, entries = reply
             reached[call.bucket] = int(position)
             gap = gap or not is_whole
+            more = more or len(entries) >= limits.REDIS_LOG_ENTRIES
             for entry in entries:
                 keys.update(map(unpack_key, _unpack(entry)))
         if failure is not None and reached == places:
             raise failure
-        return Changes(write_position(caller.store, reached), frozenset(keys), gap)
+        return Changes(write_position(caller.store, reached), frozenset(keys), gap, more)

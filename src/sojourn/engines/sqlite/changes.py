@@ -75,14 +75,15 @@ def changes_since(execute: Execute, identity: str, since: Position | None) -> Ch
     rows = iter(execute(_SINCE, (start,)))
     if next(rows, (None,))[0] != start:
         return Changes(f"{identity}-{head(execute).position}", gap=True)
-    reached, keys = start, set[Key]()
+    reached, keys, more = start, set[Key](), False
     for position, packed in rows:
         reached = position
         for partition, changed in _decode(packed).items():
             keys.update(Key(space, partition, item) for space, item in changed)
         if len(keys) >= limits.SQLITE_LOG_KEYS:
+            more = True
             break
-    return Changes(f"{identity}-{reached}", frozenset(keys))
+    return Changes(f"{identity}-{reached}", frozenset(keys), more=more)
 
 
 def _row(identity: str, position: Position | None) -> int | None:

@@ -1,0 +1,12 @@
+export { type ActionCall, type MutationCall, type OptimisticUpdate, type SessionMutation } from "./calls.js";
+export { useSessionAction, useSessionMutation } from "./calls.js";
+export { useConnectionState } from "./connection.js";
+export { type Paginated, useSessionPaginatedQuery } from "./pages.js";
+export { SessionProvider, type SessionProviderProps } from "./provider.js";
+export { useSessionQuery, useSessionQueryState } from "./queries.js";
+export type { Register } from "./register.js";
+export { type SessionId, useSessionId, useSessionIdArg, useSojournClient } from "./session.js";
+export { type Stored, type UseStorage, useSessionStorage } from "./storage.js";
+export { SessionTracker, type SessionTrackerProps, type SessionTracking } from "./visitor.js";
+export { useAnonymousId, useSessionTracker } from "./visitor.js";
+export { SKIP } from "sojourn-client";
