@@ -23,6 +23,10 @@ from benchmarks import (
     hand_over,
     held,
     histories,
+    live,
+    live_burst,
+    live_mutations,
+    live_processes,
     mutations,
     peers,
     postgres,
@@ -62,12 +66,16 @@ ROWS: dict[str, Callable[[Pace], Awaitable[Row]]] = {
     "histories": histories.measure,
     "dialogs": dialogs.measure,
     "peers": peers.measure,
+    "live": live.measure,
+    "live-mutations": live_mutations.measure,
+    "live-burst": live_burst.measure,
     # From here on servers are shared, and run until the end: nothing else is to be measured beside them.
     "round-trips": round_trips.measure,
     "turn-trips": turn_trips.measure,
     "click-trips": click_trips.measure,
     "hand-over": hand_over.measure,
     "watch": watch.measure,
+    "live-processes": live_processes.measure,
     "cluster": cluster.measure,
 }
 

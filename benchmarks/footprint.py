@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +15,7 @@ import apsw
 import msgspec
 
 from benchmarks.figures import Figure, Pace, Row, count
+from benchmarks.machine import resident_bytes
 from benchmarks.player import PLAYER, Player, earn, player_named
 from benchmarks.rounds import for_each
 from sojourn import limits
@@ -203,7 +203,7 @@ async def _left(store: Store, clock: ManualClock, rows: Callable[[], dict[str, i
     clock.advance(2 * limits.CHANGE_LOG_KEEP)  # sweeping is announced in the log
     await sweep_all(store)
     gc.collect()
-    return _Left(rows(), _resident_bytes(), sys.getallocatedblocks(), len(gc.get_objects()))
+    return _Left(rows(), resident_bytes(), sys.getallocatedblocks(), len(gc.get_objects()))
 
 
 def _rows_on_disk(path: Path) -> dict[str, int]:
@@ -216,12 +216,6 @@ def _rows_on_disk(path: Path) -> dict[str, int]:
 
 def _rows_in_memory(engine: object) -> dict[str, int]:
     return {table: len(vars(engine)[f"_{table}"]) for table in _TABLES}
-
-
-def _resident_bytes() -> int:
-    """Return the memory of this process, 0 where the system does not say."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 if __name__ == "__main__":

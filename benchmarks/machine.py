@@ -13,7 +13,7 @@ import msgspec
 
 from benchmarks.plain import sqlite_versions
 
-__all__ = ["Machine", "fdatasync_ms", "this_machine"]
+__all__ = ["Machine", "fdatasync_ms", "resident_bytes", "this_machine"]
 
 _BLOCK = os.urandom(4_096)
 
@@ -60,6 +60,12 @@ def fdatasync_ms(times: int) -> float:
             force(file.fileno())
             took.append(1_000 * (time.perf_counter() - before))
     return statistics.median(took)
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process, 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 def _processor() -> str:

@@ -26,7 +26,7 @@ from sojourn.functions import Functions, MutationCtx
 from sojourn.server import App, serve
 from sojourn.sessions import SessionId, Sessions
 
-__all__ = ["BARE", "SOJOURN", "serving"]
+__all__ = ["BARE", "SOJOURN", "announced", "serving"]
 
 BARE = "bare"
 SOJOURN = "sojourn"
@@ -72,10 +72,12 @@ def bare_app(path: Path) -> Starlette:
 
 
 @asynccontextmanager
-async def serving(which: str, path: Path, environment: Environment | None = None) -> AsyncGenerator[int]:
-    """Serve in a process of its own, on a free port, until the block ends."""
+async def serving(
+    which: str, store: Path | str, environment: Environment | None = None, *, module: str = "benchmarks.servers"
+) -> AsyncGenerator[int]:
+    """Serve what a module makes in a process of its own, on a free port, until the block ends."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.servers", which, str(path)),
+        *(sys.executable, "-m", module, which, str(store)),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, **(environment or {})},
     )
@@ -88,14 +90,18 @@ async def serving(which: str, path: Path, environment: Environment | None = None
         await process.wait()
 
 
+def announced(app: Any) -> None:  # noqa: ANN401  any ASGI app
+    """Serve it as such a process does, and say where."""
+    serve(app, host="127.0.0.1", port=0, announce=_say)
+
+
 def _say(url: str) -> None:
     sys.stdout.write(f"{url}\n")
     sys.stdout.flush()
 
 
 def _main(which: str, path: Path) -> None:
-    app: Any = {BARE: bare_app, SOJOURN: sojourn_app}[which](path)
-    serve(app, host="127.0.0.1", port=0, announce=_say)
+    announced({BARE: bare_app, SOJOURN: sojourn_app}[which](path))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 """Builds what browsers run: `python -m web.build [install | check]`.
 
 The script that the server hands out is committed, because whoever installs sojourn has no node. Here it is made, and
-`check` proves that what is committed is what the sources say, and that the packages for npm can be built. Node is the one
-on the PATH, or comes from a wheel.
+`check` proves that what is committed is what the sources say, and that the packages for npm can be built. Node is the
+one on the PATH, or comes from a wheel.
 """
 
 from __future__ import annotations

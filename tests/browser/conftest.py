@@ -41,7 +41,7 @@ class Shop:
 
     def __init__(self, folder: Path) -> None:
         self.url = ""
-        self._store = f"sqlite:///{folder}/shop.db"
+        self.store_url = f"sqlite:///{folder}/shop.db"
         self._folder = folder
         self._port = free_port()
         self._server = 0
@@ -52,7 +52,7 @@ class Shop:
         self._keeper = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "examples.shop", "--port", str(self._port), *(() if is_kept else ("--once",))),
             cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "SHOP_STORE": self._store},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "SHOP_STORE": self.store_url},
             stdout=asyncio.subprocess.PIPE,
         )
         await self.opened()

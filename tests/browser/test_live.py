@@ -47,12 +47,6 @@ class Served:
         self._process.kill()
         await self._process.wait()
 
-    async def close(self) -> int:
-        """Ask it to stop, and return its exit code."""
-        assert self._process is not None
-        self._process.terminate()
-        return await self._process.wait()
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Served]:
@@ -60,7 +54,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ser
     opened = Served(tmp_path_factory.mktemp("live"))
     await opened.open()
     yield opened
-    assert await opened.close() == 0
+    await opened.kill()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -114,7 +108,10 @@ async def test_what_is_shown_in_advance_is_never_shown_twice(served: Served, vis
     await shows(page)
     items = [f"item {number}" for number in range(20)]
     for item in items:
-        assert await page.evaluate("(item) => { addInAdvance(item); return lengths.at(-1); }", item) == items.index(item) + 1
+        assert (
+            await page.evaluate("(item) => { addInAdvance(item); return lengths.at(-1); }", item)
+            == items.index(item) + 1
+        )
     await shows(other, *items)
     await page.evaluate("add('last')")
     lengths = await shown(page)
@@ -172,11 +169,10 @@ async def test_what_waits_survives_a_reload(served: Served, visit: Visit) -> Non
         await route.fetch()
         await route.abort()
 
-    await page.route("**/call", lose, times=1)
+    await page.route("**/call", lambda route: route.abort())
+    await page.route("**/call", lose, times=1)  # the one that came last comes first
     await page.evaluate("void add('done', 'not sent', 'not sent either')")
     await shows(page, "done")
-    await page.route("**/call", lambda route: route.abort())
-    await page.unroute("**/call", lose)
     await page.unroute_all(behavior="ignoreErrors")
     await page.reload()
     await page.evaluate("add('new')")

@@ -72,7 +72,7 @@ WRONG = {
     "an update among a mutation's options": 'useSessionMutation("clear")({}, { optimistic: () => undefined })',
     "an update of a query that is not there": 'useSessionMutation("clear").withOptimisticUpdate((l) => l.get("none"))',
     "an update with a wrong value": 'useSessionMutation("clear").withOptimisticUpdate((l) => l.set("basket", {}, [1]))',
-    "an update on an update": 'useSessionMutation("clear").withOptimisticUpdate(() => {}).withOptimisticUpdate(() => {})',
+    "an update on an update": 'useSessionMutation("add").withOptimisticUpdate(() => {}).withOptimisticUpdate(() => {})',
     "an update of an action": 'useSessionAction("ship").withOptimisticUpdate(() => {})',
     "an action without what it requires": 'useSessionAction("ship")()',
     "an action with an argument too many": 'useSessionAction("ship")({ to: "Oslo", by: "sea" })',
@@ -191,15 +191,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_packages_are_what_they_say(project: Path) -> None:
     """Proves that all that their descriptions name is there, and that React's server components know whose it is."""
-    for name in ["sojourn-client", "sojourn-react"]:
-        package = project / "node_modules" / name
-        described = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    packages = [project / "node_modules" / name for name in ("sojourn-client", "sojourn-react")]
+    client, react = [json.loads((package / "package.json").read_text(encoding="utf-8")) for package in packages]
+    for package, described in zip(packages, (client, react), strict=True):
         ways = described["exports"]["."]
         assert list(ways) == ["types", "default"]
         assert [way for way in ways.values() if not (package / way).is_file()] == []
         assert described["sideEffects"] is False
-    assert described["peerDependencies"] == {"react": ">=18", "sojourn-client": "0.1.0"}
-    bundle = (package / ways["default"]).read_text(encoding="utf-8")
+    assert react["peerDependencies"] == {"react": ">=18", "sojourn-client": client["version"]}
+    bundle = (packages[-1] / react["exports"]["."]["default"]).read_text(encoding="utf-8")
     assert bundle.startswith('"use client";\n')
     assert set(re.findall(r'from "(.+?)"', bundle)) == {"react", "react/jsx-runtime", "sojourn-client"}
 

@@ -14,7 +14,7 @@ from sojourn.engines.memory import MemoryEngine
 from sojourn.errors import InvalidError, LimitError
 from sojourn.functions import ActionCtx, Bound, Functions, MutationCtx, QueryCtx
 from sojourn.functions.scheduling import CronState
-from sojourn.kernel import Store
+from sojourn.kernel import Span, Store
 from sojourn.kernel.clock import moment
 from sojourn.sessions import SessionId, Sessions
 from sojourn.testing import ManualClock
@@ -91,6 +91,8 @@ async def test_an_interval_runs_at_its_deploy_and_then_at_fixed_instants_in_one_
     assert state.next_at == moment(first) + 50 * SECOND
     assert state.last is not None
     assert (state.function, state.skipped, state.last.state, state.last.result) == ("count", 0, "success", 5)
+    kept = [record async for record in office.store.scan(Span("function.scheduled", "cron"))]
+    assert len(kept) == 1, "a cron of each second does not fill the store"
 
 
 async def test_ticks_that_were_missed_while_nobody_was_there_are_one_run(here: Office, clock: ManualClock) -> None:
@@ -222,8 +224,8 @@ async def test_a_cron_that_went_with_a_deploy_stops_and_one_whose_process_is_the
     old, new = here.bind(), Office(here.store).bind()
     await run_due(old)
     for _ in range(5):
-        clock.advance(MINUTE)
         await old.schedules.step()
+        clock.advance(MINUTE)
         await run_due(new)
     assert await new.run(here.total) == 6
     clock.advance(limits.CRON_SEEN + timedelta(milliseconds=1))
@@ -263,9 +265,8 @@ async def test_while_it_runs_a_process_says_that_its_crons_are_there(here: Offic
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     clock.advance(MINUTE)
-    before = await other.run(here.total)
     await run_due(other)
-    assert await other.run(here.total) > before
+    assert (await state_of(other)).next_at > moment(clock.now())
 
 
 def bad_crons(office: Office) -> dict[str, Any]:

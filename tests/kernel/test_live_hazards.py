@@ -13,7 +13,7 @@ import pytest
 
 from sojourn import limits
 from sojourn.errors import ClosedError, UnavailableError
-from sojourn.kernel import Attempt, Delete, Key, Put, Reads, Space, Span, Store
+from sojourn.kernel import Attempt, Put, Reads, Span, Store
 from sojourn.kernel.live import Reading
 from sojourn.testing import ManualClock
 
@@ -427,4 +427,3 @@ async def test_closing_a_watch_wakes_who_waits_for_it(store: Store) -> None:
     with pytest.raises(ClosedError):
         seen.watch.change({1: value_of(at("b"))})
     assert store.live.watches == 0
-    assert Space("t") and Delete(at("a")) and Key  # imported for others

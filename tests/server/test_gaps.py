@@ -80,7 +80,11 @@ async def test_no_log_record_key_or_message_shows_what_opens_a_session(
         heard.append(repr([*site.store.live._followed]))
         await site.refresh()
         opening.append(site.credential)
-        bodies: tuple[object, ...] = ({"kind": "mutation", "function": "add", "arguments": {"by": "x"}}, {"kind": "no"}, [])
+        bodies: tuple[object, ...] = (
+            {"kind": "mutation", "function": "add", "arguments": {"by": "x"}},
+            {"kind": "no"},
+            [],
+        )
         for body in bodies:
             heard.append((await site.page.post("/call", json=body)).text)
     await site.page.delete("/session")

@@ -209,9 +209,8 @@ async def test_nothing_that_is_stored_opens_a_session(browse: Browse, clock: Man
 # -- What is said ------------------------------------------------------------------------------------------------------
 
 
-DEEP = '{"type": "watch", "add": [{"id": 1, "function": "shown", "arguments": {"place": %s%s}}]}' % (
-    "[" * 100,
-    "]" * 100,
+DEEP = '{"type": "watch", "add": [{"id": 1, "function": "shown", "arguments": {"place": DEEP}}]}'.replace(
+    "DEEP", "[" * 100 + "]" * 100
 )
 
 
@@ -361,6 +360,15 @@ async def test_who_has_gone_watches_no_more(app: App, page: httpx.AsyncClient, s
         await line.shown()
         assert store.live.watches == 1
     assert store.live.watches == 0
+
+
+async def test_who_is_connected_and_what_was_sent_is_counted(app: App, page: httpx.AsyncClient) -> None:
+    async with connected(app, page) as line:
+        line.watch(query(1, "shown"))
+        await line.shown()
+        counted = (await page.get("/metrics")).text
+        assert "sojourn_live_connections 1.0" in counted
+        assert "sojourn_live_transitions_total 1.0" in counted
 
 
 async def test_a_server_that_stops_says_goodbye_and_takes_no_more(app: App, page: httpx.AsyncClient) -> None:

@@ -152,6 +152,8 @@ async def test_a_server_that_stops_ends_its_streams(app: App, page: httpx.AsyncC
         await stream.shown()
         await app.say_goodbye()
         assert (await stream.hear()).startswith("event: goodbye\n")
+    late = await page.get("/live", params={"queries": "[]"})
+    assert (late.status_code, error(late)["code"]) == (503, "closed")
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,9 @@ async def test_an_error_is_a_state_and_tells_no_more_than_a_call_would(app: App,
         line.watch(query(1, "risky"))
         (update,) = (await line.hear())["updates"]
         assert (update["error"]["code"], update["error"]["data"]) == ("application", {"found": -1})
+        await change(page, "show", count=-2)
+        (update,) = (await line.hear())["updates"]
+        assert update["error"]["data"] == {"found": -2}, "the same sentence, and yet another error"
         await change(page, "show", count=13)
         (update,) = (await line.hear())["updates"]
         assert update["error"]["code"] == "internal"

@@ -42,6 +42,7 @@ async def test_what_the_store_and_the_judge_count_is_shown(browse: Browse, app: 
     assert shown["sojourn_batches_total"] >= 1
     assert shown["sojourn_waiting_transactions"] == 0
     assert shown["sojourn_visits_filtered_total/bot"] == 1
+    assert (shown["sojourn_live_connections"], shown["sojourn_live_transitions_total"]) == (0, 0)
     assert shown[f"sojourn_store_info/{app.store.describe().engine}/{app.store.describe().version}"] == 1
 
 

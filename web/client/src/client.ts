@@ -148,6 +148,7 @@ export class SojournClient<Api extends object = AnyApi> {
         const identity = await this.#opened;
         signal?.throwIfAborted();
         begin(identity);
+        if (layer) await this.#watching.sending(layer);
         const request: Request = { method: "POST", path: "/call", body, keepalive };
         return this.#delivery.result<ResultOf<Api[Name]>>("mutation", request, { signal, requestId });
       });

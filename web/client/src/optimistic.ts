@@ -42,14 +42,14 @@ export class Optimistic {
     return this.#overlay;
   }
 
-  get layers(): ReadonlySet<Layer> {
-    return this.#layers;
-  }
-
   /** Lay one on top. One that fails is not, and its error is the caller's. */
   add(layer: Layer): void {
     this.#overlay = this.#over(this.#overlay, layer);
     this.#layers.add(layer);
+  }
+
+  has(layer: Layer): boolean {
+    return this.#layers.has(layer);
   }
 
   /** Take one away; say whether it was there. What lies above it is then made anew, by `replay`. */

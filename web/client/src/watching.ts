@@ -85,12 +85,15 @@ export class Watching implements Subscriber {
   readonly #asked = new Set<Waiting>();
   #updates: unknown[] = [];
   /**
-   * The updates that are not shown yet, and who is to go on when they are.
+   * The updates that are not shown yet, and who goes on when they are.
    *
-   * What comes while an optimistic update shows may hold the real effect already, and both would show it twice.
+   * What comes while a mutation is under way may hold its effect already; with the optimistic update it would show twice.
    */
   readonly #held: unknown[] = [];
   readonly #reflected = new Set<Waiting>();
+  /** The layers of mutations that were sent, and who waits to send another until this has been shown. */
+  readonly #inFlight = new Set<Layer>();
+  readonly #barred: (() => void)[] = [];
   #holding: ReturnType<typeof setTimeout> | undefined;
   /** The highest version that was shown, and that of this connection. */
   #seen: number | undefined;
@@ -140,11 +143,20 @@ export class Watching implements Subscriber {
     this.#tell();
   }
 
+  /** The mutation is about to be sent. Wait if something is held back: it would have to be held for this one too. */
+  async sending(layer: Layer): Promise<void> {
+    if (this.#holding !== undefined) await new Promise<void>((go) => this.#barred.push(go));
+    // It may have been given up meanwhile.
+    if (this.#optimistic.has(layer)) this.#inFlight.add(layer);
+  }
+
   /** Take that back. */
   unshow(layer: Layer): void {
-    if (!this.#optimistic.drop(layer)) return;
-    this.#optimistic.replay();
-    this.#tell();
+    this.#inFlight.delete(layer);
+    if (this.#optimistic.drop(layer)) {
+      this.#optimistic.replay();
+      this.#tell();
+    }
     this.#showUnlessHeld();
   }
 
@@ -212,8 +224,7 @@ export class Watching implements Subscriber {
     this.#sent.clear();
     this.#updates = [];
     this.#held.length = 0;
-    clearTimeout(this.#holding);
-    this.#holding = undefined;
+    this.#unhold();
     for (const waiting of [...this.#asked, ...this.#reflected]) this.#waiting.add(waiting);
     this.#asked.clear();
     this.#reflected.clear();
@@ -293,12 +304,17 @@ export class Watching implements Subscriber {
   #showUnlessHeld(): void {
     if (this.#holding === undefined) return;
     const known = new Set([...this.#reflected].map(({ layer }) => layer));
-    if ([...this.#optimistic.layers].every((layer) => known.has(layer))) this.#show();
+    if ([...this.#inFlight].every((layer) => known.has(layer))) this.#show();
+  }
+
+  #unhold(): void {
+    clearTimeout(this.#holding);
+    this.#holding = undefined;
+    for (const go of this.#barred.splice(0)) go();
   }
 
   #show(): void {
-    clearTimeout(this.#holding);
-    this.#holding = undefined;
+    this.#unhold();
     this.#seen = Math.max(this.#version, this.#seen ?? 0);
     for (const update of this.#held.splice(0)) this.#update(update);
     this.#release([...this.#reflected], true);
@@ -316,7 +332,9 @@ export class Watching implements Subscriber {
   #release(over: readonly Waiting[], hasChanged = false): void {
     for (const waiting of over) {
       for (const waiters of [this.#waiting, this.#asked, this.#reflected]) waiters.delete(waiting);
-      if (waiting.layer) hasChanged = this.#optimistic.drop(waiting.layer) || hasChanged;
+      if (!waiting.layer) continue;
+      this.#inFlight.delete(waiting.layer);
+      hasChanged = this.#optimistic.drop(waiting.layer) || hasChanged;
     }
     if (hasChanged) {
       this.#optimistic.replay();

@@ -234,6 +234,35 @@ describe("after a restart of the page", () => {
     expect(left).toMatchObject([{ name: "first", result: { session: server.sessions[0]?.id } }]);
   });
 
+  test("what was never sent is not sent either when it is too old", async () => {
+    const body = JSON.stringify({ kind: "mutation", function: "first", request_id: "one" });
+    const asked = { client: "gone", sequence: 1, at: NOW - 24 * HOUR - 1, session: null, body };
+    storage.items.set(QUEUE, JSON.stringify([asked]));
+    const { left } = visit();
+    await pass();
+    expect(left).toMatchObject([{ name: "first", args: {}, requestId: "one", error: { code: "connection_lost" } }]);
+    expect(server.calls()).toStrictEqual([]);
+  });
+
+  test("whose it is is stored as soon as it is known", async () => {
+    server = new FakeServer("issued");
+    vi.stubGlobal("navigator", {});
+    const jar = {};
+    const first = page;
+    const answered = server.browser(jar);
+    server.next("POST /call", unanswered);
+    const gone: typeof fetch = (...request) => (first.isGone ? new Promise(() => undefined) : answered(...request));
+    ask(visit({ storage: "cookie", fetch: gone }).client, "first");
+    await pass();
+    first.leave();
+    vi.stubGlobal("navigator", {});
+    server.end(server.sessions[0]!.id);
+    const { left } = visit({ storage: "cookie", fetch: server.browser(jar) });
+    await pass(60_000);
+    expect(left).toMatchObject([{ name: "first", error: { code: "connection_lost", retry: "never" } }]);
+    expect(server.applied).toHaveLength(1);
+  });
+
   test("no id that opens a session is stored beside it", async () => {
     server.next("POST /call", ...never(1));
     ask(visit().client, "first");
@@ -324,7 +353,8 @@ describe("F-G5 a tab that was duplicated", () => {
     ask(first, "first");
     await pass();
     const told = vi.fn();
-    const second = open(page.tab(), copy(own));
+    const copied = copy(own);
+    const second = open(page.tab(), copied);
     second.onSessionChange(told);
     const call = second.query("mine");
     await pass(2_000);
@@ -332,22 +362,37 @@ describe("F-G5 a tab that was duplicated", () => {
     expect(second.getSessionId()).not.toBe(id);
     expect(told).toHaveBeenLastCalledWith(second.getSessionId());
     expect(first.getSessionId()).toBe(id);
+    expect(copied.items.has(QUEUE)).toBe(false);
     expect(server.applied.map(({ session }) => session)).toStrictEqual([server.sessions[0]?.id]);
     expect(server.requests.filter(({ header }) => header === id)).toHaveLength(2);
   });
 
   test("one that is reloaded keeps its own, and so does another client of the page", async () => {
     const own = new FakeStorage();
-    const first = open(page, own);
+    const id = open(page, own).getSessionId();
     await pass();
     const next = page.leave();
     const second = open(next, own);
     await second.query("mine");
-    expect(second.getSessionId()).toBe(first.getSessionId());
+    expect(second.getSessionId()).toBe(id);
     const third = open(next, own);
     await pass(5_000);
     await third.query("mine");
-    expect(third.getSessionId()).toBe(first.getSessionId());
+    expect(third.getSessionId()).toBe(id);
+  });
+
+  test("the copy too keeps its own when it is reloaded", async () => {
+    const own = new FakeStorage();
+    open(page, own);
+    await pass();
+    const tab = page.tab();
+    const copied = copy(own);
+    const second = open(tab, copied);
+    await pass(2_000);
+    const id = second.getSessionId();
+    const again = open(tab.leave(), copied);
+    await pass(2_000);
+    expect(again.getSessionId()).toBe(id);
   });
 
   test("a copy of the copy has its own too, and the frames of a page have the page's", async () => {
@@ -361,9 +406,10 @@ describe("F-G5 a tab that was duplicated", () => {
     const third = open(tab.tab(), copy(copied));
     await pass(2_000);
     expect(new Set([first, second, third].map((client) => client.getSessionId())).size).toBe(3);
+    const id = first.getSessionId();
     vi.stubGlobal("parent", {});
-    const frame = open(tab.tab(), own);
-    await frame.query("mine");
-    expect(frame.getSessionId()).toBe(first.getSessionId());
+    const frame = open(tab.tab(), new FakeStorage(Object.fromEntries(own.items)));
+    await pass(2_000);
+    expect(frame.getSessionId()).toBe(id);
   });
 });

@@ -12,6 +12,7 @@ import {
 } from "../src/index.js";
 import {
   FakeStorage,
+  type Fault,
   KEY,
   counting,
   freshBrowser,
@@ -286,16 +287,34 @@ describe("F-C29 an optimistic update", () => {
     const { values } = follow(client, "count");
     await pass();
     const plusOne: MutationOptions["optimistic"] = (local) => local.set("count", {}, (local.get("count") as number) + 1);
-    server.next("POST /call", async (answer) => {
+    const late: Fault = async (answer) => {
       const response = answer();
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await new Promise((resolve) => setTimeout(resolve, 400));
       return response;
-    });
-    const all = [1, 2, 3, 4, 5].map(() => client.mutation("add_item", {}, { optimistic: plusOne }));
-    await pass(600);
+    };
+    server.next("POST /call", ...Array.from({ length: 10 }, () => late));
+    const all = Array.from({ length: 10 }, () => client.mutation("add_item", {}, { optimistic: plusOne }));
+    for (let turn = 0; turn < 60; turn++) await pass(100);
     await Promise.all(all);
-    expect(values()).toStrictEqual(["loading", 0, 1, 2, 3, 4, 5]);
+    expect(values()).toStrictEqual(["loading", ...Array.from({ length: 11 }, (_, n) => n)]);
     expect(vi.getTimerCount()).toBe(1);
+  });
+
+  test("that was given up while it waited holds back nothing", async () => {
+    const { client, server } = visit();
+    const { values } = follow(client, "cart");
+    await pass();
+    server.next("POST /call", silent);
+    const controller = new AbortController();
+    void client.mutation("add_item", { sku: "book" }, { optimistic, signal: controller.signal }).catch(() => undefined);
+    const second = client.mutation("add_item", { sku: "lamp" }, { optimistic, signal: controller.signal });
+    await pass();
+    controller.abort("enough");
+    await expect(second).rejects.toBe("enough");
+    await pass(1_500);
+    server.applied.length = 0;
+    server.commit();
+    expect(values().at(-1)).toStrictEqual([]);
   });
 
   test("is taken back when the call fails, and when it is given up", async () => {
@@ -394,8 +413,9 @@ describe("F-C29 an optimistic update", () => {
     const args = { sku: "book" };
     const sent = client.mutation("add_item", args, { optimistic });
     args.sku = "lamp";
+    server.applied.push({ session: "", function: "", arguments: "another's" });
     server.commit();
-    expect(values().at(-1)).toStrictEqual([soon("book")]);
+    expect(values().at(-1)).toStrictEqual(["another's", soon("book")]);
     await sent;
   });
 });
@@ -413,6 +433,17 @@ test("F-C30 an optimistic update of a call that waits for the session shows when
   await pass(60_000);
   await done;
   expect(values().at(-1)).toBe(1);
+});
+
+test("F-C30 one that was given up before the call was made never shows", async () => {
+  const { client } = visit({ ssr: true });
+  const { values } = follow(client, "count");
+  const signal = AbortSignal.abort("enough");
+  const given = client.mutation("add_item", {}, { signal, optimistic: (local) => local.set("count", {}, "soon") });
+  await expect(given).rejects.toBe("enough");
+  void client.start();
+  await pass();
+  expect(values()).toStrictEqual(["loading", 0]);
 });
 
 test("F-C68 what is equal is not told, also after a new connection", async () => {

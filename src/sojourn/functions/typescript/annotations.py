@@ -93,7 +93,8 @@ def _marked(kind: Any, way: Way, declarations: Declarations, declare: Callable[[
 def _declared(name: str, node: _Record, way: Way, declarations: Declarations) -> str:
     is_ordered = isinstance(node, inspect.NamedTupleType) or getattr(node, "array_like", False)
     is_partial = isinstance(node, inspect.TypedDictType)
-    omits = not is_ordered and getattr(getattr(node.cls, "__struct_config__", None), "omit_defaults", False)
+    config = getattr(typing.get_origin(node.cls) or node.cls, "__struct_config__", None)
+    omits = not is_ordered and config is not None and config.omit_defaults
 
     def stays_out(field: inspect.Field) -> bool:
         if field.required:

@@ -33,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
         """Say whether the other says the same."""
         if self.error is None or other.error is None:
             return self.error is other.error and self.result == other.result
-        return type(self.error) is type(other.error) and str(self.error) == str(other.error)
+        return _content(self.error) == _content(other.error)
 
 
 class Followed:
@@ -140,3 +140,9 @@ class Followed:
         return any(
             key == scope if isinstance(scope, Key) else key in scope for scope in scopes for key in self._touched
         )
+
+
+def _content(error: Exception) -> object:
+    """Return what an error says: its kind, its words, and what it carries; what others noted on it is not of it."""
+    carried = {name: value for name, value in vars(error).items() if not name.startswith("_")}
+    return type(error), str(error), carried
