@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -22,12 +22,13 @@ from benchmarks.rounds import Sample
 
 __all__ = ["Asked", "Seen", "Viewers", "viewers"]
 
-_EVERYWHERE: Final = "everywhere"
+_AT_ONCE: Final = 16
+"""So many connect at the same time."""
 _PATIENCE: Final = 60.0
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Where to watch and where to change, how many watch, and what: a place of their own `each`, or all the same.
+    """Where to watch and where to change, how many watch, and what: a place of their own `each`, or all this one.
 
     A bare server gives no tickets and is not asked for anything.
     """
@@ -35,6 +36,7 @@ class Asked(msgspec.Struct, frozen=True):
     watched: int
     called: int
     viewers: int
+    place: str = "everywhere"
     each: bool = False
     bare: bool = False
 
@@ -85,16 +87,22 @@ class _Audience:
 
     async def gather(self) -> None:
         """Connect everybody, and return when each has been shown the number from before all changes."""
+        self._expect(self._asked.viewers)
+        places = iter(range(self._asked.viewers))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(self._connect(places))
+        await self._all_have_seen()
+
+    async def _connect(self, places: Iterator[int]) -> None:
         asked = self._asked
-        self._expect(asked.viewers)
         async with calling(asked.watched) as caller:
-            for place in range(asked.viewers):
+            for place in places:
                 if asked.bare:
                     self._all.append(await viewing(asked.watched, self._note))
                 else:
                     query = Query("shown", {"place": self._place(place)})
                     self._all.append(await viewing(asked.watched, self._note, await caller.ticket(), (query,)))
-        await self._all_have_seen()
 
     async def see(self, caller: Caller, changes: int) -> Seen:
         """Change so many numbers, each when the last has been seen."""
@@ -121,7 +129,7 @@ class _Audience:
         return sum(viewer.received for viewer in self._all)
 
     def _place(self, number: int) -> str:
-        return str(number) if self._asked.each else _EVERYWHERE
+        return f"{self._asked.place} {number}" if self._asked.each else self._asked.place
 
     def _expect(self, times: int) -> None:
         self._awaited = times

@@ -228,6 +228,14 @@ BUGS: Final = (
     ),
     Bug(
         9,
+        "the first part of a long log passes for all of it",
+        f"{SQLITE}/changes.py",
+        "            more = True\n",
+        "            more = False\n",
+        "sqlite",
+    ),
+    Bug(
+        9,
         "a log that was trimmed is silent about it",
         MEMORY,
         "if not self._floor <= start <= self._position:",
@@ -237,8 +245,8 @@ BUGS: Final = (
         9,
         "a subscriber who joins others is forgotten",
         SUBSCRIPTIONS,
-        "            self._listeners(scope)[subscription] = None\n",
-        "            self._listeners(scope) or self._listeners(scope).setdefault(subscription)\n",
+        "            self._listeners(scope)[listener] = None\n",
+        "            self._listeners(scope) or self._listeners(scope).setdefault(listener)\n",
     ),
     Bug(
         10,

@@ -7,7 +7,7 @@ pages watch queries, and nothing here tells them of a change. What the browser g
 
 import os
 import signal
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -24,7 +24,7 @@ from sojourn.server import App
 from sojourn.visits import visitor_of
 
 store = sojourn.open(os.environ.get("SHOP_STORE", "sqlite:///.run/shop.db"))
-sessions = Sessions(store)
+sessions = Sessions(store, idle=timedelta(days=7))  # a page that is only looked at uses nothing, and its basket waits
 functions = Functions(sessions)
 visits = Visits(store)  # who is here, and what they did: the page has one tag for it, <script data-track>
 baskets = functions.collection("baskets", Basket, by=SessionId)  # one for each session: it lives and ends with it

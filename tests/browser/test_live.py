@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -87,14 +86,14 @@ async def shown(page: Page) -> list[int]:
 
 @pytest.mark.row("F-C70", "P-R14")
 async def test_tabs_follow_each_other_and_ask_for_nothing(served: Served, visit: Visit) -> None:
-    """Proves that a change in one tab is shown in the other without a request, and in the first by the time it is done."""
+    """Proves that a change in one tab is shown in the other without a request, and in the first when it is done."""
     visitor = await visit(served)
     first, second = await tab(visitor), await tab(visitor)
     await shows(first)
     asked: list[str] = []
     second.on("request", lambda request: asked.append(request.url))
     assert await first.evaluate("add('pear').then(() => lengths.at(-1))") == 1
-    assert await first.evaluate("add('mug', 'map').then(() => lengths.at(-1))") == 3  # noqa: PLR2004  as many as there are
+    assert await first.evaluate("add('mug', 'map').then(() => lengths.at(-1))") == 3
     await shows(second, "pear", "mug", "map")
     assert asked == []
     assert visitor.unexpected() == []
@@ -190,7 +189,7 @@ async def test_a_duplicated_tab_has_a_session_of_its_own(served: Served, visit: 
     await page.evaluate("add('mine')")
     async with visitor.context.expect_page() as opened:
         await page.evaluate("void open(location.href)")
-    copy: Any = await opened.value
+    copy: Page = await opened.value
     await expect(copy.locator("#state")).to_have_text("open")
     await shows(copy)
     await copy.evaluate("add('another')")

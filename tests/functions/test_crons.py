@@ -231,7 +231,7 @@ async def test_a_cron_that_went_with_a_deploy_stops_and_one_whose_process_is_the
     clock.advance(limits.CRON_SEEN + timedelta(milliseconds=1))
     for _ in range(limits.SCHEDULED_UNKNOWN):
         await run_due(new)
-        assert await state_of(new)
+        assert await new.schedules.crons()
         clock.advance(limits.DUE_BACKOFF_MAX)
     assert await new.run(here.total) == 6
     await run_due(new)

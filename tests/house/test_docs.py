@@ -101,13 +101,14 @@ def test_the_shop_of_the_tutorial_is_served(tmp_path: Path) -> None:
     *_, last = programs(ROOT / SHOP)
     save(last.files, tmp_path)
     page = last.files["pages/index.html"]
-    called = re.findall(r'client\.(query|mutation|action)\("(\w+)"', page)
-    assert {kind for kind, _ in called} == {"query", "mutation", "action"}
+    called = re.findall(r'client\.(subscribe|mutation|action)\("(\w+)"', page)
+    assert {kind for kind, _ in called} == {"subscribe", "mutation", "action"}
     with serving(tmp_path) as client:
         assert client.get("/").text == page
         assert "SojournClient" in client.get("/sojourn.js").text
         assert client.post("/session", json={}).status_code == 200
-        for kind, name in called:
+        for how, name in called:
+            kind = "query" if how == "subscribe" else how
             body = {"kind": kind, "function": name, "arguments": ARGUMENTS.get(name, {})}
             assert client.post("/call", json=body).status_code == 200, name
         assert client.post("/call", json={"kind": "query", "function": "basket"}).json() == {"result": ["tea"]}

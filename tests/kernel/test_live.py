@@ -56,15 +56,23 @@ BACK = Span("t", "p", "b", "e", limit=2, reverse=True)
     [
         pytest.param(value_of(at("a")), ["a"], [Put(at("a"), b"2")], [Put(at("b"), b"")], id="a key"),
         pytest.param(value_of(at("a")), ["a"], [Delete(at("a"))], [Put(at("a\x01"), b"")], id="a key that goes"),
-        pytest.param(value_of(at("a")), [], [Put(at("a"), b"2")], [Put(at("a", "q"), b"")], id="a key without a record"),
-        pytest.param(items_of(PAGE), [], [Put(at("b"), b"")], [Put(at("e"), b""), Put(at("a"), b"")], id="an empty span"),
+        pytest.param(
+            value_of(at("a")), [], [Put(at("a"), b"2")], [Put(at("a", "q"), b"")], id="a key without a record"
+        ),
+        pytest.param(
+            items_of(PAGE), [], [Put(at("b"), b"")], [Put(at("e"), b""), Put(at("a"), b"")], id="an empty span"
+        ),
         pytest.param(items_of(PAGE), ["c"], [Put(at("d"), b"")], [Put(at("d", "q"), b"")], id="room on a page"),
         pytest.param(items_of(PAGE), ["c"], [Delete(at("c"))], [Delete(at("d"))], id="a record that leaves"),
         pytest.param(items_of(PAGE), ["b", "d"], [Put(at("c"), b"")], [Put(at("d\x01"), b"")], id="before a full page"),
         pytest.param(items_of(PAGE), ["b", "c", "d"], [Delete(at("b"))], [Delete(at("d"))], id="behind a full page"),
         pytest.param(items_of(BACK), ["b", "c", "d"], [Delete(at("d"))], [Delete(at("b"))], id="behind it, backwards"),
         pytest.param(
-            items_of(PAGE), ["b"], [DeleteSpan(Span("t", "p"))], [DeleteSpan(Span("t", "p", "e"))], id="a span that goes"
+            items_of(PAGE),
+            ["b"],
+            [DeleteSpan(Span("t", "p"))],
+            [DeleteSpan(Span("t", "p", "e"))],
+            id="a span that goes",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """How a live connection begins and ends, and what is not taken from a client."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -379,6 +379,20 @@ async def test_a_server_that_stops_says_goodbye_and_takes_no_more(app: App, page
     async with opened(app) as late:
         await late.events.get()
         assert await late.ended() == ("closed", 1012)
+
+
+async def test_an_application_that_is_started_again_takes_connections_again(app: App, page: httpx.AsyncClient) -> None:
+    await app.say_goodbye()
+    told: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+    asked: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+    living = asyncio.create_task(app({"type": "lifespan"}, asked.get, told.put))
+    await asked.put({"type": "lifespan.startup"})
+    assert (await told.get())["type"] == "lifespan.startup.complete"
+    async with connected(app, page):
+        pass
+    await asked.put({"type": "lifespan.shutdown"})
+    assert (await told.get())["type"] == "lifespan.shutdown.complete"
+    await living
 
 
 async def test_who_reads_nothing_is_let_go(app: App, page: httpx.AsyncClient, clock: ManualClock, store: Store) -> None:

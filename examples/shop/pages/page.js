@@ -21,7 +21,7 @@ export function watch(name, args, show) {
 // -- The connection by which the answers come: the page tells when it is away for longer than a moment
 
 const PATIENCE_MS = 1_500;
-const AWAY = "The server does not answer. This page keeps trying; nothing is lost by waiting.";
+const AWAY = "The server does not answer. Nothing is lost by waiting.";
 const OUTDATED = "This page is older than its server. Please load it anew.";
 let patience;
 

@@ -63,7 +63,8 @@ class Runner(Protocol):
 class Ctx:
     """What every kind of context has. `now`, `random` and `uuid()` give the same in each attempt of one call.
 
-    Of functions that are `sessionless` all sessions share what a query has read, so those have none to go by. `caller` says who asks, and is the same in all that the call runs. `later` is what layers do after the commit.
+    `caller` says who asks, and is the same in all that the call runs. `later` is what layers do after the commit. All
+    sessions share what a `sessionless` query has read, so there is no session to go by there, and no caller.
     """
 
     def __init__(self, session: Session | None, caller: Caller, now: datetime, seed: str) -> None:
@@ -240,7 +241,7 @@ class ActionCtx(Ctx):
         """
         session = await self._rotate(subject, label)
         whole = self._whole
-        whole._session = session  # its own, below whatever views stand over it
+        whole._session = session  # noqa: SLF001  its own, below whatever views stand over it
         if subject is not UNSET:
             whole.caller = msgspec.structs.replace(whole.caller, subject=subject)
         return session

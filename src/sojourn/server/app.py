@@ -229,6 +229,7 @@ class App:
                 except SojournError as error:
                     await send({"type": "lifespan.startup.failed", "message": f"{error.code}: {error}"})
                     return
+                self._hub.open()
                 self._background = [
                     asyncio.create_task(sweep_forever(self.store, limits.SWEEP_EVERY)),
                     asyncio.create_task(self._sweep_sessions()),

@@ -73,6 +73,10 @@ class Hub:
             if not self._ends:
                 self._emptied.set()
 
+    def open(self) -> None:
+        """Take connections, as it does from the beginning, also after it was closed."""
+        self._is_closed = False
+
     async def close(self) -> None:
         """End every connection with a goodbye, and take no more. What is not over in `limits.STOP_GRACE` is left."""
         self._is_closed = True

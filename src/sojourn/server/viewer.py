@@ -123,7 +123,7 @@ def _life(sessions: Sessions, token: str) -> Reading:
         return _ALIVE
 
     digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass")).digest()  # a key may be shown
-    return Reading((Sessions.resolve, digest), resolve)
+    return Reading((sessions, digest), resolve)
 
 
 def _is_of_token(update: Update) -> bool:

@@ -17,6 +17,7 @@ import type { Layer, Local } from "./optimistic.js";
 import { type ItemOf, type LivePages, type Page, type PageRequest, Pages, type PagedNameOf, type RestOfPages } from "./pages.js";
 import { Queue } from "./queue.js";
 import { RETRY, type RetryOptions, abortable, isPassing, retrying } from "./retry.js";
+import type { QueryState } from "./state.js";
 import { Slot, type StorageKind } from "./storage.js";
 import { isCopy } from "./tab.js";
 import { type Answer, type Request, Transport, isObject, notOurs } from "./transport.js";
@@ -32,7 +33,7 @@ import type {
   Rest,
   SKIP,
 } from "./types.js";
-import { type LiveQuery, type QueryState, Watching } from "./watching.js";
+import { type LiveQuery, Watching } from "./watching.js";
 
 /** How a client is set up; everything may be left out. */
 export interface ClientOptions {

@@ -3,6 +3,7 @@ import { SojournError, invalid } from "./errors.js";
 import type { Pass } from "./identity.js";
 import { bytesOf, canonical } from "./json.js";
 import { type Layer, Optimistic } from "./optimistic.js";
+import { LOADING, type QueryState, failed, isSame, stateOf, valueOf } from "./state.js";
 import { isObject, notOurs, told } from "./transport.js";
 import { SKIP } from "./types.js";
 
@@ -16,13 +17,7 @@ const ADDED_BYTES = 200_000;
 const PATIENCE_MS = 15_000;
 
 /** How long what comes in is held back while it may hold the effect of a mutation whose answer is under way. */
-const HOLD_MS = 1_000;
-
-/** What a query is now. An error keeps the last value, if there was one. */
-export type QueryState<Result = unknown> =
-  | { readonly status: "loading"; readonly value?: undefined; readonly error?: undefined }
-  | { readonly status: "value"; readonly value: Result; readonly error?: undefined }
-  | { readonly status: "error"; readonly value?: Result; readonly error: SojournError };
+const HOLD_MS = 3_000;
 
 /** One query, which is watched as long as somebody listens. */
 export interface LiveQuery<Result = unknown> {
@@ -44,8 +39,6 @@ export interface Household {
   accept(body: unknown): void;
   onSessionChange(listener: () => void): () => void;
 }
-
-const LOADING: QueryState = { status: "loading" };
 
 const SKIPPED: LiveQuery<never> = { state: { status: "loading" }, onChange: () => () => undefined };
 
@@ -392,24 +385,6 @@ export class Watching implements Subscriber {
 function keyOf(name: string, args: object | undefined): string {
   const { sessionId: _, session_id: __, ...rest } = (args ?? {}) as Record<string, unknown>;
   return canonical([name, rest]);
-}
-
-function valueOf({ status, value }: QueryState): unknown {
-  return status === "value" ? value : undefined;
-}
-
-function stateOf(value: unknown): QueryState {
-  return value === undefined ? LOADING : { status: "value", value };
-}
-
-function failed({ value }: QueryState, error: SojournError): QueryState {
-  return { status: "error", error, ...(value === undefined ? {} : { value }) };
-}
-
-/** Whether there is nothing to tell: after a new connection most of what comes is what was there. */
-function isSame(one: QueryState, other: QueryState): boolean {
-  if (one === other) return true;
-  return one.status === "value" && other.status === "value" && JSON.stringify(one.value) === JSON.stringify(other.value);
 }
 
 /** The texts of queries, as many together as go in one message. */

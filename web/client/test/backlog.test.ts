@@ -223,9 +223,9 @@ describe("after a restart of the page", () => {
     const jar = {};
     const first = page;
     const answered = server.browser(jar);
-    const options: ClientOptions = { storage: "cookie", fetch: (...request) => (first.isGone ? new Promise(() => undefined) : answered(...request)) };
+    const gone: typeof fetch = (...request) => (first.isGone ? new Promise(() => undefined) : answered(...request));
     vi.stubGlobal("navigator", {});
-    ask(visit(options).client, "first");
+    ask(visit({ storage: "cookie", fetch: gone }).client, "first");
     await pass();
     first.leave();
     vi.stubGlobal("navigator", {});
@@ -339,8 +339,11 @@ describe("F-G5 a tab that was duplicated", () => {
   function open(of: FakePage, own: FakeStorage) {
     vi.stubGlobal("navigator", { locks: of.locks });
     vi.stubGlobal("sessionStorage", own);
-    return visit({ storage: "session", queue: "session", idGenerator: randomish }, of).client;
+    const { client, left } = visit({ storage: "session", queue: "session", idGenerator: randomish }, of);
+    leftBehind.push(left);
+    return client;
   }
+  const leftBehind: LeftBehind[][] = [];
   let made = 0;
   const randomish = () => `id-${String(++made).padStart(24, "0")}`;
   const copy = (own: FakeStorage) => new FakeStorage(Object.fromEntries(own.items));
@@ -362,7 +365,7 @@ describe("F-G5 a tab that was duplicated", () => {
     expect(second.getSessionId()).not.toBe(id);
     expect(told).toHaveBeenLastCalledWith(second.getSessionId());
     expect(first.getSessionId()).toBe(id);
-    expect(copied.items.has(QUEUE)).toBe(false);
+    expect([copied.items.has(QUEUE), leftBehind.flat()]).toStrictEqual([false, []]);
     expect(server.applied.map(({ session }) => session)).toStrictEqual([server.sessions[0]?.id]);
     expect(server.requests.filter(({ header }) => header === id)).toHaveLength(2);
   });
@@ -372,10 +375,11 @@ describe("F-G5 a tab that was duplicated", () => {
     const id = open(page, own).getSessionId();
     await pass();
     const next = page.leave();
-    const second = open(next, own);
+    const kept = copy(own);
+    const second = open(next, kept);
     await second.query("mine");
     expect(second.getSessionId()).toBe(id);
-    const third = open(next, own);
+    const third = open(next, kept);
     await pass(5_000);
     await third.query("mine");
     expect(third.getSessionId()).toBe(id);
@@ -390,9 +394,22 @@ describe("F-G5 a tab that was duplicated", () => {
     const second = open(tab, copied);
     await pass(2_000);
     const id = second.getSessionId();
-    const again = open(tab.leave(), copied);
+    const again = open(tab.leave(), copy(copied));
     await pass(2_000);
     expect(again.getSessionId()).toBe(id);
+  });
+
+  test("what the browser keeps for a way back is no tab that is there", async () => {
+    const events = new EventTarget();
+    vi.stubGlobal("addEventListener", events.addEventListener.bind(events));
+    const own = new FakeStorage();
+    const id = open(page, own).getSessionId();
+    await pass();
+    events.dispatchEvent(new Event("pagehide"));
+    await pass();
+    const next = open(page.tab(), copy(own));
+    await pass(2_000);
+    expect(next.getSessionId()).toBe(id);
   });
 
   test("a copy of the copy has its own too, and the frames of a page have the page's", async () => {

@@ -242,7 +242,7 @@ describe("a server of another version", () => {
 });
 
 test("a refusal that does not pass is shown, and asked again once a minute", async () => {
-  const { server, watch, value, states } = visit();
+  const { server, client, watch, value, states } = visit();
   server.next("POST /live/ticket", refused("route_unknown", 404), refused("route_unknown", 404));
   watch();
   await pass();
@@ -252,6 +252,9 @@ test("a refusal that does not pass is shown, and asked again once a minute", asy
   await pass(31_000);
   expect(value()).toStrictEqual({ status: "value", value: 0 });
   expect(states.at(-1)).toBe("open");
+  const late: unknown[] = [];
+  client.subscribe("other", {}, ({ status }) => late.push(status));
+  expect(late).toStrictEqual(["loading"]);
 });
 
 describe("what happens to the page", () => {
@@ -283,12 +286,12 @@ describe("what happens to the page", () => {
   });
 
   test("left for ever or shown the first time, nothing changes; nobody watches, nothing is heard", async () => {
-    const { server, watch } = visit();
+    const { server, client, watch } = visit();
     const stop = watch();
     await pass();
     for (const type of ["pagehide", "pageshow"]) page.dispatchEvent(Object.assign(new Event(type), { persisted: false }));
     await pass();
-    expect(server.sockets).toHaveLength(1);
+    expect([server.sockets.length, client.connection.state]).toStrictEqual([1, "open"]);
     stop();
     await pass();
     page.dispatchEvent(new Event("online"));

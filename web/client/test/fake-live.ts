@@ -32,7 +32,6 @@ export class LiveServer extends FakeServer {
     const server = this;
     return class {
       constructor(url: string) {
-        // What is made is the fake.
         return new FakeSocket(server, url) as never;
       }
     } as unknown as typeof WebSocket;

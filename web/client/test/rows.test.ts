@@ -366,4 +366,11 @@ describe("F-C25 outside a browser the error names what is missing:", () => {
     const client = new SojournClient({ storage: "local", ssr: true, fetch });
     await expect(client.start()).rejects.toMatchObject({ code: "missing", valueName: "localStorage" });
   });
+
+  test("and one that waits needs no address on the server that renders its page", async () => {
+    Reflect.deleteProperty(globalThis, "location");
+    const client = new SojournClient({ ssr: true });
+    expect(client.watch("cart").state).toStrictEqual({ status: "loading" });
+    await expect(client.start()).rejects.toMatchObject({ code: "missing", valueName: "url" });
+  });
 });

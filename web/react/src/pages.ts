@@ -13,8 +13,6 @@ export interface Paginated<Item> extends Omit<PagesState<Item>, "error"> {
   readonly loadMore: (size?: number) => void;
 }
 
-const LOADING: PagesState<never> = { status: "loadingFirstPage", results: [] };
-
 /** A list in pages, always the present one; other arguments begin at the first page. Throws what the query raised. */
 export function useSessionPaginatedQuery<Name extends PaginatedName>(
   name: Name,
@@ -32,11 +30,9 @@ export function useSessionPaginatedQuery<Name extends PaginatedName>(
     },
     [scope, pages],
   );
-  const { status, results, error } = useSyncExternalStore(
-    subscribe,
-    () => pages.state,
-    () => LOADING,
-  );
+  // Nobody else listens to them, so they are loading on a server, and in the browser until this one listens.
+  const state = (): PagesState<ItemOf<Api[Name]>> => pages.state;
+  const { status, results, error } = useSyncExternalStore(subscribe, state, state);
   const loadMore = useCallback((size?: number) => pages.loadMore(size), [pages]);
   const shown = useMemo(() => ({ status, results, loadMore }), [status, results, loadMore]);
   if (error) throw error;

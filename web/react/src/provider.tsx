@@ -51,7 +51,7 @@ function HookedProvider({ ssrFriendly = false, children, client: _, useStorage, 
   const hook = useStorage(storageKey, initial);
   const [[storage, scope]] = useState(() => {
     const storage = new HookStorage(hook[0] ?? initial);
-    const client = new SojournClient<Api>({ ...options, storageKey, idGenerator, storage, ssr: ssrFriendly });
+    const client = new SojournClient<Api>({ ...options, storage, ssr: ssrFriendly });
     return [storage, new Scope(client, ssrFriendly, storage.settled)] as const;
   });
   const [isSecond, setSecond] = useState(false);

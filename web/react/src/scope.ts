@@ -8,7 +8,6 @@ export class Scope {
   readonly client: Client;
   readonly #isSsrFriendly: boolean;
   readonly #settled: Promise<unknown>;
-  #isOpen: boolean;
   #beginning: Promise<void> | undefined;
   #coming: Promise<string> | undefined;
   #came: ((id: string) => void) | undefined;
@@ -18,7 +17,6 @@ export class Scope {
     this.client = client;
     this.#isSsrFriendly = isSsrFriendly;
     this.#settled = settled;
-    this.#isOpen = !isSsrFriendly;
   }
 
   /** The id; undefined while there is none. */
@@ -48,25 +46,20 @@ export class Scope {
     return (this.#coming ??= new Promise((resolve) => (this.#came = resolve)));
   }
 
-  /** Let go what waits for the session in a page that was rendered on a server. */
+  /** Somebody needs the session, and so does what waits for it in a page that was rendered on a server. */
   open(): void {
-    if (!this.#isOpen) this.begin();
+    if (this.#isSsrFriendly) this.begin();
   }
 
   /** Make sure that there is a session. Not before somebody needs it: who only looks at a page leaves no trace. */
   begin(): void {
-    this.#isOpen = true;
     this.#beginning ??= this.#begin().finally(() => (this.#beginning = undefined));
   }
 
-  readonly refresh: Client["refreshSessionId"] = (beforeUpdate) => {
-    this.open();
-    return this.client.refreshSessionId(beforeUpdate);
-  };
+  readonly refresh: Client["refreshSessionId"] = (beforeUpdate) => this.client.refreshSessionId(beforeUpdate);
 
   /** Go on with an id that came from elsewhere, by way of the storage. */
   follow(id: string | undefined): void {
-    if (!this.#isOpen) return;
     try {
       if (id !== undefined) return this.client.setSessionId(id);
     } catch {

@@ -1,8 +1,9 @@
 import { useEffect, useState } from "react";
+import { createRoot } from "react-dom/client";
 import { SojournClient } from "sojourn-client";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
-import { FakeServer, FakeStorage, KEY, counting, minted } from "../../client/test/fake.js";
+import { FakeServer, FakeStorage, KEY, counting, minted, settled, unsent } from "../../client/test/fake.js";
 import {
   SKIP,
   SessionProvider,
@@ -10,7 +11,9 @@ import {
   useSessionId,
   useSessionIdArg,
   useSessionMutation,
+  useSessionQuery,
   useSessionStorage,
+  useSojournClient,
 } from "../src/index.js";
 import type { SessionId } from "../src/index.js";
 import { doing, freshPage, rendered } from "./stage.js";
@@ -94,7 +97,7 @@ describe("whose id it is", () => {
   test("who only looks at a page leaves no trace", async () => {
     const server = new FakeServer("issued");
     const stage = newStage();
-    const Button = (): string => String(typeof useSessionMutation("add"));
+    const Button = (): string => `${typeof useSessionMutation("add")} ${useSessionQuery("basket", SKIP)}`;
     for (const ssrFriendly of [false, true]) {
       await stage.show(
         <SessionProvider key={String(ssrFriendly)} url={url} fetch={server.browser()} ssrFriendly={ssrFriendly}>
@@ -113,6 +116,34 @@ describe("whose id it is", () => {
     expect(stage.errors).toEqual([
       expect.objectContaining({ code: "missing", message: expect.stringContaining("ssrFriendly") as unknown }),
     ]);
+  });
+
+  test("the client itself is there for what has no hook, and begins nothing but what waits for it", async () => {
+    for (const ssrFriendly of [false, true]) {
+      const server = new FakeServer("issued");
+      let client: SojournClient | undefined;
+      const Grab = (): null => {
+        client = useSojournClient();
+        return null;
+      };
+      await newStage().show(
+        <SessionProvider url={url} fetch={server.browser()} ssrFriendly={ssrFriendly} children={<Grab />} />,
+      );
+      expect(server.requests).toHaveLength(ssrFriendly ? 1 : 0);
+      expect(await doing(() => client?.query("basket"))).toMatchObject({ session: server.sessions[0]?.id });
+    }
+  });
+
+  test("the promise of the id is kept by whoever begins the session", async () => {
+    const server = new FakeServer("issued");
+    const client = new SojournClient({ url, fetch: server.browser(), retry: { attempts: 1 } });
+    const { Watch, seen, last } = watching();
+    server.next("POST /session", unsent);
+    await newStage().show(<SessionProvider client={client} children={<Watch />} />);
+    expect(last()[0]).toBeUndefined();
+    await doing(() => client.query("basket"));
+    expect(await seen[0]?.[2]).toBe(server.sessions[0]?.id);
+    expect(last()[0]).toBe(server.sessions[0]?.id);
   });
 
   test("the session's end is followed, and another one begins for who shows its id", async () => {
@@ -247,8 +278,12 @@ describe("a storage hook", () => {
       <SessionProvider {...others} useStorage={hookOver(storage)} fetch={server.browser()} children={<Watch />} />,
     );
     const before = stage.text;
+    const setting = vi.spyOn(SojournClient.prototype, "setSessionId");
     const id = await doing(() => last()[1]());
+    // What the hook brings is what it was given, and no other session.
+    expect(setting).not.toHaveBeenCalled();
     expect(id).not.toBe(before);
+    expect(id).toMatch(/^minted-/);
     expect([stage.text, storage.items.get(KEY)]).toEqual([id, id]);
   });
 
@@ -282,6 +317,66 @@ describe("a storage hook", () => {
     const id = server.sessions[0]?.id;
     expect(stage.text).toBe(id);
     expect(storage.items.get(KEY)).toMatch(new RegExp(`^${id}\\.secret`));
+  });
+
+  test("a token that it brings later is followed too", async () => {
+    const stage = newStage();
+    const { Watch } = watching();
+    let bring: (value: string | undefined) => void = () => undefined;
+    const useBrought: UseStorage = (_, initial) => {
+      const [value, setValue] = useState(initial);
+      bring = setValue;
+      return [value, setValue];
+    };
+    const fetch = new FakeServer("issued").browser();
+    await stage.show(<SessionProvider url={url} issued useStorage={useBrought} fetch={fetch} children={<Watch />} />);
+    await doing(() => bring("public-of-another-tab.secret"));
+    expect(stage.text).toBe("public-of-another-tab");
+  });
+
+  test("the session's end is the end of what it has stored", async () => {
+    for (const [useStorage, left] of [[useSessionStorage, null], [hookOver(new FakeStorage()), ""]] as const) {
+      const server = new FakeServer("minted");
+      let client: SojournClient | undefined;
+      let stored: string | null | undefined;
+      const useWatched: UseStorage = (key, initial) => {
+        const hook = useStorage(key, initial);
+        stored = hook[0];
+        return hook;
+      };
+      const Grab = (): null => {
+        client = useSojournClient();
+        return null;
+      };
+      await newStage().show(
+        <SessionProvider {...others} useStorage={useWatched} fetch={server.browser()} children={<Grab />} />,
+      );
+      await doing(() => client?.query("basket"));
+      await doing(() => client?.endSession());
+      expect(useStorage === useSessionStorage ? sessionStorage.getItem(KEY) : stored).toBe(left);
+    }
+  });
+
+  test("where the tab's storage is blocked, it keeps the text in memory", async () => {
+    const storage = new FakeStorage();
+    const full = vi.spyOn(storage, "setItem").mockImplementation(() => {
+      throw new DOMException("full", "QuotaExceededError");
+    });
+    vi.stubGlobal("sessionStorage", storage);
+    let set: (value: string) => void = () => undefined;
+    const Shown = (): string => {
+      const hook = useSessionStorage("blocked");
+      [, set] = hook;
+      return hook[0] ?? "none";
+    };
+    const stage = newStage();
+    await stage.show(<Shown />);
+    await doing(() => set("light"));
+    expect(stage.text).toBe("light");
+    full.mockRestore();
+    await doing(() => set("dark"));
+    expect([stage.text, storage.getItem("blocked")]).toEqual(["dark", "dark"]);
+    vi.unstubAllGlobals();
   });
 
   test("the tab's own storage is one of them; components with one key share it", async () => {
@@ -342,12 +437,17 @@ describe("a page that is rendered on a server", () => {
   });
 
   test("a storage hook that reads after the first render only does not lose what is stored", async () => {
-    const stage = newStage();
     const storage = new FakeStorage({ [KEY]: minted(5) });
     const { Watch, ids } = watching();
-    await stage.show(
-      <SessionProvider url={url} useStorage={lateHookOver(storage)} ssrFriendly children={<Watch />} />,
-    );
+    const page = <SessionProvider url={url} useStorage={lateHookOver(storage)} ssrFriendly children={<Watch />} />;
+    // Outside of `act` what is rendered again comes after what was promised, as in a browser.
+    vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", false);
+    const root = createRoot(document.createElement("main"));
+    root.render(page);
+    while (ids().length < 2) await settled();
+    await settled();
+    root.unmount();
+    vi.unstubAllGlobals();
     expect(ids()).toEqual([undefined, minted(5)]);
     expect(storage.items.get(KEY)).toBe(minted(5));
   });

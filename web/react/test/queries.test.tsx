@@ -1,6 +1,6 @@
 import { Component, type ReactNode, useLayoutEffect } from "react";
 import { type PageRequest, type QueryState, SojournClient } from "sojourn-client";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 import { LiveServer } from "../../client/test/fake-live.js";
 import { FakeStorage, counting } from "../../client/test/fake.js";
@@ -79,16 +79,18 @@ describe("a query", () => {
   test("F-C77 asked for by several components, with new objects in each render, is watched once", async () => {
     const { server, client, commit } = visit();
     const stage = newStage();
-    const page = (
+    const page = (): ReactNode => (
       <SessionProvider client={client}>
         <Price sku="tea" />
         <Price sku="tea" />
       </SessionProvider>
     );
-    await stage.show(page);
+    await stage.show(page());
     await commit(2);
-    await stage.show(page);
+    const asking = vi.spyOn(client, "watch");
+    await stage.show(page());
     expect(stage.text).toBe("tea 2tea 2");
+    expect(asking).not.toHaveBeenCalled();
     expect(watched(server)).toEqual([[[{ sku: "tea" }], 0]]);
   });
 
@@ -189,8 +191,8 @@ describe("a query", () => {
 
 describe("a list in pages", () => {
   /** A list of letters, which is paged as a server of sojourn does. */
-  const letters = (all: string) => {
-    const { server, client } = visit();
+  const letters = (all: string, ssr = false) => {
+    const { server, client } = visit({ ssr });
     const list = new Set(all);
     server.queries.set("products", ({ page, shelf = "" }) => {
       const { size = 2, after, until } = page as PageRequest;
@@ -207,7 +209,7 @@ describe("a list in pages", () => {
     };
     const stage = newStage();
     const show = async (shelf = ""): Promise<string> => {
-      await stage.show(<SessionProvider client={client} children={<List shelf={shelf} />} />);
+      await stage.show(<SessionProvider client={client} ssrFriendly={ssr} children={<List shelf={shelf} />} />);
       return stage.text;
     };
     const commit = (letter: string): Promise<void> =>
@@ -229,6 +231,10 @@ describe("a list in pages", () => {
     expect(stage.text).toBe("acdef exhausted");
     await commit("g");
     expect(stage.text).toBe("acdefg exhausted");
+  });
+
+  test("F-C22 is shown in a page that was rendered on a server, too", async () => {
+    expect(await letters("abc", true).show()).toBe("ab canLoadMore");
   });
 
   test("F-L13 begins at the first page when its arguments are others", async () => {

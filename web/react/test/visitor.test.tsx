@@ -53,6 +53,15 @@ describe("a visitor", () => {
     expect(beats().map(({ body }) => body["visitor"])).toEqual([localStorage.getItem("visitor")]);
   });
 
+  test("is seen on a page once, however often React mounts", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval"] });
+    const { url, fetch, requests } = server();
+    await newStage().show(<SessionTracker url={url} fetch={fetch} />);
+    await act(() => vi.advanceTimersByTimeAsync(2_000));
+    const actions = requests.flatMap(({ body }) => (body["actions"] ?? []) as { action: string }[]);
+    expect(actions.map(({ action }) => action)).toEqual(["page_view"]);
+  });
+
   test("beats as often as was asked, while a component wants it, and not after the last is gone", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date"] });
     vi.spyOn(Math, "random").mockReturnValue(0.5);

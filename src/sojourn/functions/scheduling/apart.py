@@ -104,7 +104,7 @@ class Apart:
                 if found.result is UNSET:  # of somebody who has died since, or who has taken the call over
                     raise _ElsewhereError(receipt.partition, (b"", []))
                 return bytes(found.result), []
-        function = function_of(self._host, entry)
+        function = function_of(self._host, entry, claimed)
         work = self._host.carry_out(function, entry, claimed.key.item, seed=seed, tx=tx)
         result, later = await in_time(self._store, work, limits.CALL_TIMEOUT)
         place = _place(tx)

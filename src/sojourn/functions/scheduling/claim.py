@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sojourn.errors import FunctionUnknownError, LeaseLostError
+from sojourn import limits
+from sojourn.errors import FunctionUnknownError, LeaseLostError, UnavailableError
 from sojourn.functions import layout
 from sojourn.functions.model import Function
 from sojourn.functions.scheduling import stored
@@ -14,11 +15,7 @@ from sojourn.functions.scheduling.stored import Entry
 from sojourn.kernel import Attempt, Key
 from sojourn.kernel.due import Claimed
 
-__all__ = ["StrangerError", "call_of", "function_of", "standing"]
-
-
-class StrangerError(FunctionUnknownError):
-    """This process does not know the function, or the cron; another one may."""
+__all__ = ["call_of", "function_of", "standing"]
 
 
 def call_of(claimed: Claimed) -> Key:
@@ -45,13 +42,17 @@ async def standing(tx: Attempt, claimed: Claimed, state: ScheduledState) -> Entr
     return None
 
 
-def function_of(host: Host, entry: Entry) -> Function[..., Any]:
+def function_of(host: Host, entry: Entry, claimed: Claimed) -> Function[..., Any]:
     """Return the function that a call is of.
 
     Raises:
-        StrangerError: this process has none of this name and kind.
+        UnavailableError: this process has none of this name and kind; another one may, as during a deploy.
+        FunctionUnknownError: the same, and it was left to others often enough.
     """
     function = host.named(entry.function)
-    if function is None or function.kind is not entry.kind:
-        raise StrangerError(f"there is no {entry.kind} of the name {entry.function!r} here")
-    return function
+    if function is not None and function.kind is entry.kind:
+        return function
+    problem = f"there is no {entry.kind} of the name {entry.function!r}"
+    if claimed.failures < limits.SCHEDULED_UNKNOWN:
+        raise UnavailableError(f"{problem} in this process; another may have it")
+    raise FunctionUnknownError(problem)

@@ -19,6 +19,7 @@ from sojourn.errors import (
     CallTimeoutError,
     CommitUnknownError,
     ConflictError,
+    FunctionUnknownError,
     InvalidError,
     LimitError,
     UnavailableError,
@@ -27,7 +28,7 @@ from sojourn.functions.model import Function
 from sojourn.functions.performing import FollowUp, follow_up
 from sojourn.functions.scheduling import stored
 from sojourn.functions.scheduling.apart import Apart
-from sojourn.functions.scheduling.claim import StrangerError, call_of, function_of, standing
+from sojourn.functions.scheduling.claim import call_of, function_of, standing
 from sojourn.functions.scheduling.host import Host, in_time
 from sojourn.functions.scheduling.model import ScheduledState
 from sojourn.functions.scheduling.scheduler import RUNNING, Running
@@ -116,7 +117,7 @@ class Runs:
         entry = await standing(tx, claimed, ScheduledState.PENDING)
         if entry is None:
             return []
-        function = function_of(self._host, entry)
+        function = function_of(self._host, entry, claimed)
         work = self._host.carry_out(function, entry, claimed.key.item, seed=seed, tx=tx)
         result, later = await in_time(self._store, work, limits.CALL_TIMEOUT)
         tx.write(*stored.ended(call_of(claimed), entry, await tx.now(), ScheduledState.SUCCESS, result=result))
@@ -127,15 +128,13 @@ class Runs:
             entry = await standing(tx, claimed, ScheduledState.PENDING)
             if entry is None:
                 return None
-            function = function_of(self._host, entry)
+            function = function_of(self._host, entry, claimed)
             tx.write(*stored.begun(call_of(claimed), entry, await tx.now()))
             return entry, function
 
         try:
             return await self._store.run(begin)
-        except StrangerError as error:
-            if _is_tried_again(error, claimed.failures):
-                raise
+        except FunctionUnknownError as error:
             await self._fail(claimed, ScheduledState.PENDING, error)
             return None
 
@@ -205,8 +204,6 @@ class Runs:
 def _is_tried_again(error: Exception, failures: int) -> bool:
     if isinstance(error, CallTimeoutError):
         return failures < limits.SCHEDULED_LATE
-    if isinstance(error, StrangerError):
-        return failures < limits.SCHEDULED_UNKNOWN
     return isinstance(error, _AGAIN) and failures < limits.SCHEDULED_TRIES
 
 

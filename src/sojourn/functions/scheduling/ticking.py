@@ -14,11 +14,10 @@ from typing import Final
 import msgspec
 
 from sojourn import limits
-from sojourn.errors import LeaseLostError
+from sojourn.errors import LeaseLostError, UnavailableError
 from sojourn.functions import layout
 from sojourn.functions.model import Kind
 from sojourn.functions.scheduling import stored
-from sojourn.functions.scheduling.claim import StrangerError
 from sojourn.functions.scheduling.crons import Cron, Crons
 from sojourn.functions.scheduling.model import CronState
 from sojourn.functions.scheduling.rhythm import Rhythm
@@ -132,12 +131,12 @@ class Ticker:
         """Say whether nobody defines a cron any more. Who has just come up after a pause of all is waited for.
 
         Raises:
-            StrangerError: nobody has for a while; another process may.
+            UnavailableError: nobody has for a while; another process may come up that does.
         """
         if name in self._crons or now - (record.rank or 0) <= _SEEN_MS:
             return False
         if looks < limits.SCHEDULED_UNKNOWN:
-            raise StrangerError(f"no process that defines the cron {name!r} is there")
+            raise UnavailableError(f"no process that defines the cron {name!r} is there")
         return True
 
     async def _is_running(self, tx: Attempt, entry: _Entry) -> bool:

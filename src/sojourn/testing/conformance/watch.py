@@ -11,7 +11,7 @@ import pytest
 from sojourn import limits
 from sojourn.errors import UnavailableError
 from sojourn.kernel import ids
-from sojourn.kernel.engine import Engine
+from sojourn.kernel.engine import Changes, Engine, Position
 from sojourn.kernel.keys import Key, Space
 from sojourn.kernel.subscriptions import Changed, Subscription
 from sojourn.kernel.transaction import (
@@ -90,6 +90,38 @@ class Watch(Conformance):
         answer = await trial.changes(position)
         assert seen | answer.keys == {at(str(number)) for number in range(30)}
         assert await trial.changed(answer.position) == frozenset()
+
+    @pytest.mark.promise(9)
+    async def test_who_asks_until_there_is_no_more_has_it_all(self, trial: Trial) -> None:
+        """However long the log is: many commits of few keys, and then a few of very many."""
+        position, written = await trial.position(), set[Key]()
+        for number in range(150):
+            await trial.write(Put(at(f"few{number}"), b""))
+            written.add(at(f"few{number}"))
+        assert (await _caught_up(trial.engine, position)).keys == written
+        for number in range(6):
+            many = [at(f"many{number}-{place}") for place in range(limits.TRANSACTION_WRITES)]
+            await trial.write(*(Put(key, b"") for key in many))
+            written.update(many)
+        answer = await _caught_up(trial.engine, position)
+        assert answer.gap or answer.keys == written
+
+    @pytest.mark.promise(9)
+    async def test_who_asks_after_an_answer_has_what_was_committed_whoever_else_commits(self, trial: Trial) -> None:
+        """Several write at a time, and after each commit another engine is asked, without waiting."""
+        with trial.needs(Capability.CROSS_PROCESS, Capability.CROSS_PROCESS_WATCH):
+            async with trial.beside() as other:
+
+                async def write(name: str) -> None:
+                    position = (await other.changes(None, 0)).position
+                    for number in range(15):
+                        key = at(f"{name}{number}", f"of {name if number % 2 else 'all'}")
+                        await trial.engine.commit([Transaction(writes=(Put(key, b""),))])
+                        answer = await _caught_up(other, position)
+                        assert key in answer.keys
+                        position = answer.position
+
+                await asyncio.gather(*(write(name) for name in "abcd"))
 
     @pytest.mark.promise(9)
     async def test_a_waiting_question_is_answered_by_the_change(self, trial: Trial) -> None:
@@ -243,6 +275,18 @@ class Watch(Conformance):
             finally:
                 await changes.__aexit__(None, None, None)
         assert faulty.faults.failed
+
+
+async def _caught_up(engine: Engine, position: Position) -> Changes:
+    """Return what has changed since, all of it."""
+    told, gap = set[Key](), False
+    while True:
+        answer = await engine.changes(position, 0)
+        told |= answer.keys
+        gap = gap or answer.gap
+        position = answer.position
+        if not answer.more:
+            return Changes(position, frozenset(told), gap)
 
 
 async def _until(changes: Subscription, key: Key) -> set[Key]:
