@@ -95,8 +95,12 @@ def _row(many: int, sides: dict[str, _Side], samples: dict[str, tuple[Sample, ..
             count(f"{many:,} watch {many:,} queries: evaluations for a change of one", each.evaluations(), most=1),
             count(f"{many:,} watch {many:,} queries: those told of a change of one", each.pushes(), most=1),
             Figure(
-                what="from the call of the mutation until half have it", rounds=half, unit="ms",
-                promise=25, aim=10, at_most=True,
+                what="from the call of the mutation until half have it",
+                rounds=half,
+                unit="ms",
+                promise=25,
+                aim=10,
+                at_most=True,
             ),  # fmt: skip
             Figure(what="until all have it, as a rate", rounds=ratios(samples["same"], samples["bare"])),
             Figure(what="until the last has it, the longest", rounds=wait_ms(samples["same"], 1), unit="ms"),

@@ -47,10 +47,15 @@ async def measure(pace: Pace) -> Row:
         figures=(
             count("those whose last result did not arrive", tuple(float(not burst.has_last) for burst in bursts)),
             Figure(
-                what="what the server took beyond the memory it had, at most", rounds=grown, unit="MB",
-                promise=16, at_most=True,
+                what="what the server took beyond the memory it had, at most",
+                rounds=grown,
+                unit="MB",
+                promise=16,
+                at_most=True,
             ),  # fmt: skip
-            Figure(what="the same, as a share of all results", rounds=tuple(100 * one / whole for one in grown), unit="%"),
+            Figure(
+                what="the same, as a share of all results", rounds=tuple(100 * one / whole for one in grown), unit="%"
+            ),
             Figure(what="transitions that were sent", rounds=tuple(float(burst.pushes) for burst in bursts), unit=""),
             Figure(what="evaluations", rounds=tuple(float(burst.evaluations) for burst in bursts), unit=""),
             Figure(what="who reads at once: transitions", rounds=(float(attentive.pushes),), unit=""),

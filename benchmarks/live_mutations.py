@@ -112,7 +112,9 @@ async def measure(pace: Pace) -> Row:
             count("evaluations, while others are watched", tuple(sides["elsewhere"].evaluations)),
             Figure(what=f"{many:,} other places are watched", rounds=ratios(elsewhere, alone)),
             Figure(what="each place is watched, in the same process", rounds=ratios(each, alone)),
-            Figure(what="each is watched: evaluations for a mutation", rounds=tuple(sides["each"].evaluations), unit=""),
+            Figure(
+                what="each is watched: evaluations for a mutation", rounds=tuple(sides["each"].evaluations), unit=""
+            ),
             Figure(what="nobody watches: processor time of a mutation", rounds=processor_us(alone), unit="us"),
             Figure(what="others are watched: the same", rounds=processor_us(elsewhere), unit="us"),
             Figure(what="each is watched: the same, with its pushes", rounds=processor_us(each), unit="us"),

@@ -59,7 +59,9 @@ async def measure(pace: Pace) -> Row:
             *(Figure(what=f"{name}: half", rounds=wait_ms(samples[name], 0.5), unit="ms") for name in urls),
             *(Figure(what=f"{name}: the longest", rounds=wait_ms(samples[name], 1), unit="ms") for name in urls),
             *(
-                Figure(what=f"{name}: as a rate, against one server", rounds=ratios(samples[name], samples[_alone(name)]))
+                Figure(
+                    what=f"{name}: as a rate, against one server", rounds=ratios(samples[name], samples[_alone(name)])
+                )
                 for name in urls
             ),
             *(

@@ -9,8 +9,11 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Final
 
 __all__ = ["Partner", "partner", "say", "told"]
+
+_LINE_BYTES: Final = 4_000_000
 
 
 class Partner:
@@ -45,7 +48,9 @@ class Partner:
 async def partner(module: str, *arguments: str) -> AsyncGenerator[Partner]:
     """Start a module, wait for its first line, which says that it is ready, and let it end with the block."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, *arguments, stdin=pipe, stdout=pipe)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments), stdin=pipe, stdout=pipe, limit=_LINE_BYTES
+    )
     other = Partner(process)
     try:
         await other.hear()

@@ -85,6 +85,37 @@ class Shop:
         return await self._keeper.wait()
 
 
+class Served:
+    """An application of ours, served by `sojourn serve` as a process that can be killed."""
+
+    def __init__(self, application: str, variable: str, folder: Path) -> None:
+        self.store = f"sqlite:///{folder}/served.db"
+        self._application = application
+        self._variable = variable
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def open(self) -> None:
+        """Start it, and return when it takes requests."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sojourn", "serve", self._application, "--port", str(self._port)),
+            cwd=ROOT,
+            env={**os.environ, self._variable: self.store},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        line = (await self._process.stdout.readline()).decode()
+        assert self.url in line, f"the server did not start; it said {line!r}"
+
+    async def kill(self) -> None:
+        """Kill it with SIGKILL, if it lives."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
 class Visitor:
     """A person with a browser: one set of cookies, any number of tabs. What goes wrong there is noted."""
 

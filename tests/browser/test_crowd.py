@@ -1,8 +1,5 @@
 """Two hundred connected clients, and the server is killed among them: all are back, and nothing is lost or doubled."""
 
-import asyncio
-import os
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -12,44 +9,16 @@ from playwright.async_api import Browser
 
 import sojourn
 from sojourn import Functions, QueryCtx, SessionId, Sessions
-from tests.browser.conftest import PATIENCE_MS, ROOT, free_port
+from tests.browser.conftest import PATIENCE_MS, Served
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SIZE, MARKS = 200, 4
 
 
-class Served:
-    """The crowd's server, as a process that can be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store = f"sqlite:///{folder}/crowd.db"
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def open(self) -> None:
-        """Start it, and return when it takes requests."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sojourn", "serve", "tests.browser.crowd:app", "--port", str(self.port)),
-            cwd=ROOT,
-            env={**os.environ, "CROWD_STORE": self.store},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        line = (await self._process.stdout.readline()).decode()
-        assert self.url in line, f"the server did not start; it said {line!r}"
-
-    async def kill(self) -> None:
-        """Kill it with SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-        await self._process.wait()
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def served(tmp_path: Path) -> AsyncGenerator[Served]:
-    server = Served(tmp_path)
+    server = Served("tests.browser.crowd:app", "CROWD_STORE", tmp_path)
     await server.open()
     yield server
     await server.kill()

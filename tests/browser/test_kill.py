@@ -31,6 +31,7 @@ async def test_a_write_waits_for_the_server_to_be_started_again(mortal_shop: Sho
     await settled(page, 3)
     await mortal_shop.kill()
     await add(page, "Walking map", 2)
+    await expect(line(page, "Walking map")).to_have_text("5")  # as it will be
     await expect(page.get_by_text("The server does not answer")).to_be_visible()
     await expect(page.locator("#acknowledged")).to_have_text("3")
     await mortal_shop.open()

@@ -1,9 +1,6 @@
 """What a page shows follows the store by itself: through kills, without a network, over reloads, in every tab."""
 
-import asyncio
-import os
 import re
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -11,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
-from tests.browser.conftest import ROOT, SERVER_IS_AWAY, Visit, Visitor, free_port
+from tests.browser.conftest import SERVER_IS_AWAY, Served, Visit, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -19,38 +16,15 @@ NETWORK_IS_AWAY = re.compile(r"ERR_INTERNET_DISCONNECTED|WebSocket is closed bef
 CUT = re.compile(r"ERR_FAILED")
 
 
-class Served:
-    """The list's server, as a process that can be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._store = f"sqlite:///{folder}/live.db"
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def open(self) -> None:
-        """Start it, and return when it takes requests."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sojourn", "serve", "tests.browser.live.app:app", "--port", str(self._port)),
-            cwd=ROOT,
-            env={**os.environ, "LIVE_STORE": self._store},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        line = (await self._process.stdout.readline()).decode()
-        assert self.url in line, f"the server did not start; it said {line!r}"
-
-    async def kill(self) -> None:
-        """Kill it with SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-        await self._process.wait()
+def the_list(folder: Path) -> Served:
+    """The list's server."""
+    return Served("tests.browser.live.app:app", "LIVE_STORE", folder)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Served]:
     """One server for the tests that leave it alone: each visitor has a session of its own."""
-    opened = Served(tmp_path_factory.mktemp("live"))
+    opened = the_list(tmp_path_factory.mktemp("live"))
     await opened.open()
     yield opened
     await opened.kill()
@@ -59,7 +33,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ser
 @pytest_asyncio.fixture(loop_scope="session")
 async def mortal(tmp_path: Path) -> AsyncGenerator[Served]:
     """A server for one test, which may kill it."""
-    opened = Served(tmp_path)
+    opened = the_list(tmp_path)
     await opened.open()
     yield opened
     await opened.kill()

@@ -13,11 +13,9 @@ from examples.shop.model import FULL, Rack
 from sojourn import Documents, Sessions, Visits
 from sojourn.kernel import Attempt, Key, Store
 from tests.browser.conftest import SERVER_IS_AWAY, Shop, Visit, Visitor, add, line, sign_in
+from tests.browser.test_sessions import AT_ONCE_MS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-AT_ONCE_MS = 2_000
-"""A second is the promise for a session that was ended; the rest is for a machine that does other things."""
 
 SILENCE_MS = 30_000
 """A page takes a connection for lost when the server has said nothing for longer than that."""

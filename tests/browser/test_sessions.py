@@ -9,6 +9,9 @@ from tests.browser.conftest import REFUSED, Shop, Visit, add, line, settled, sig
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+AT_ONCE_MS = 2_000
+"""A second is the promise for what is open; the rest is for a machine that does other things."""
+
 
 async def test_a_basket_is_there_after_a_reload(shop: Shop, visit: Visit) -> None:
     """Proves that what was put into the basket is kept by the server, under the cookie."""
@@ -29,7 +32,7 @@ async def test_a_second_tab_has_the_same_basket(shop: Shop, visit: Visit) -> Non
     visitor = await visit(shop)
     first, second = await visitor.tab(), await visitor.tab()
     await add(first, "Enamel mug", 2)
-    await expect(line(second, "Enamel mug")).to_have_text("2")
+    await expect(line(second, "Enamel mug")).to_have_text("2", timeout=AT_ONCE_MS)
     await second.get_by_role("button", name="One less: Enamel mug").click()
     await expect(line(first, "Enamel mug")).to_have_text("1")
     await expect(line(await visitor.tab(), "Enamel mug")).to_have_text("1")
@@ -116,11 +119,10 @@ async def test_signing_out_everywhere_ends_the_other_browser(shop: Shop, visit: 
     await expect(at_home.locator("#places li")).to_have_count(2)
     await expect(elsewhere.locator("#places li")).to_have_count(1)
     await at_work.get_by_role("button", name="Sign out everywhere").click()
+    await expect(at_home.get_by_text("Your session was ended")).to_be_visible(timeout=AT_ONCE_MS)
     await expect(at_work.get_by_text("2 sessions ended")).to_be_visible()
-    await expect(at_home.get_by_text("Your session was ended")).to_be_visible()
     await expect(at_home.get_by_role("heading", name="Who is this?")).to_be_visible()
     await expect(at_home.locator("#empty")).to_be_visible()
-    await elsewhere.reload()
     await expect(elsewhere.get_by_role("heading", name="Hello, Otto")).to_be_visible()
     assert stranger.unexpected() == []
 

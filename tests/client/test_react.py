@@ -163,6 +163,7 @@ def test_types_hold() -> None:
     """Proves that correct calls are accepted by the type checker, and that each wrong one is an error."""
     build.install()
     build.run("tsc", folder=build.REACT)
+    build.run("tsc", "-p", "test/app", folder=build.REACT)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from sojourn.sessions import Session, SessionId
 from sojourn.testing import ManualClock
 from tests.kernel.following import settled
 
-from .conftest import Cart, Shop
+from .conftest import Shop
 
 
 @pytest.fixture
@@ -291,19 +291,6 @@ async def test_a_query_that_raises_ends_the_loop_and_the_next_one_goes_on(
             await bound.run(add, session=session, sku="x")
     assert seen == [0, {"found": 1}, 2]
     watching.close()
-
-
-async def test_a_query_that_writes_is_refused_and_writes_nothing(
-    bound: Bound, shop: Shop, session: Session, cart: Any
-) -> None:
-    @shop.functions.query
-    async def sly(ctx: QueryCtx, session_id: SessionId) -> None:
-        await ctx.db(shop.carts).put(session_id, Cart(("stolen",)))  # type: ignore[attr-defined]  it has no such thing
-
-    with pytest.raises(Exception, match="."):  # noqa: B017, PT011  in whatever way it is refused
-        async for _ in bound.watch(sly, session=session):
-            pass
-    assert await bound.run(cart, session=session) == ["None"]
 
 
 async def test_only_a_query_with_good_arguments_is_watched(bound: Bound, session: Session, cart: Any, add: Any) -> None:

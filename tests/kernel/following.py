@@ -1,8 +1,7 @@
-"""What the tests of live readings share: readings of keys and spans, an eye that looks at a watch, an engine to stop."""
+"""What the tests of live readings share: readings of keys and spans, an eye on a watch, an engine to stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Self
+from collections.abc import Awaitable, Callable, Sequence
 
 from sojourn.engines.memory import MemoryEngine
 from sojourn.kernel import Attempt, Key, Reads, Snapshot, Span, Store, Transaction
@@ -12,7 +11,7 @@ from sojourn.kernel.live import Reading, Transition, Watch
 from sojourn.kernel.transaction import Delete, Put, Write
 from sojourn.testing import ManualClock
 
-PATIENCE_S = 5
+PATIENCE_S = 20
 """After that much real time something that never happens is a failure, and not a run that hangs."""
 
 SETTLED = 100
@@ -67,7 +66,7 @@ async def settled() -> None:
 class Eye:
     """Looks at a watch all the time. `shown` is what it shows now, `seen` every transition."""
 
-    def __init__(self, watch: Watch, check: Callable[[Self], None] | None = None) -> None:
+    def __init__(self, watch: Watch, check: "Callable[[Eye], None] | None" = None) -> None:
         self.watch = watch
         self.shown: dict[int, bytes | str] = {}
         self.seen: list[Transition] = []
@@ -120,7 +119,7 @@ class Eye:
                 if self._check is not None:
                     self._check(self)
                 self._news.set()
-        except Exception as error:  # noqa: BLE001  that of the watch
+        except Exception as error:
             self.ended = error
             if isinstance(error, AssertionError):
                 raise
@@ -194,8 +193,3 @@ class HookedEngine:
 
     def describe(self) -> Description:
         return self.inner.describe()
-
-
-def names(keys: Iterable[Key]) -> list[str]:
-    """The items of keys, in order."""
-    return sorted(key.item for key in keys)

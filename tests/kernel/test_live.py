@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
@@ -29,8 +30,8 @@ async def memory(clock: ManualClock) -> AsyncIterator[Store]:
 def is_idle(store: Store) -> bool:
     """Whether nothing is followed, evaluated or waited for."""
     live = store.live
-    kept = (live._followed, live._seats, live._unsettled, live._waiting, live._running)  # noqa: SLF001  nothing else
-    return not any(kept) and live._interest.is_empty and live._task is None  # noqa: SLF001  tells
+    kept = (live._followed, live._seats, live._unsettled, live._waiting, live._running)
+    return not any(kept) and live._interest.is_empty and live._task is None
 
 
 async def evaluated(store: Store, change: Callable[[], object]) -> int:
@@ -172,7 +173,7 @@ async def test_a_burst_before_one_who_takes_nothing_costs_no_memory(memory: Stor
     gc.collect()
     held = [thing for thing in gc.get_referrers(Update) if isinstance(thing, Update)]
     assert len(held) <= 1
-    assert len(watch._seat._pending) == 1  # noqa: SLF001  nothing else tells
+    assert len(watch._seat._pending) == 1
     assert (await anext(watch)).updates == (Update(1, b"199" * 1_000),)
 
 
@@ -212,7 +213,7 @@ async def test_an_error_is_a_state_from_which_a_reading_recovers(memory: Store) 
 
 @pytest.mark.row("F-L9", "F-L1")
 async def test_an_error_over_a_state_that_never_was_is_not_shown(memory: Store) -> None:
-    """a and b are equal in every state; the reading sees them at two instants, and says that they differ."""
+    """A and b are equal in every state; the reading sees them at two instants, and says that they differ."""
     await put(memory, ("a", b"1"), ("b", b"1"))
     half, go_on = asyncio.Event(), asyncio.Event()
 
@@ -332,7 +333,7 @@ async def test_however_a_watch_ends_nothing_is_followed_any_more(memory: Store, 
         elif how == "emptied":
             watch.change(remove=(1, 2, 3))
             await settled()
-            assert not memory.live._followed  # noqa: SLF001  nothing else tells
+            assert not memory.live._followed
             watch.close()
         elif how != "break":
             looking.cancel()
@@ -344,6 +345,25 @@ async def test_however_a_watch_ends_nothing_is_followed_any_more(memory: Store, 
     assert memory.live.watches == 0
     assert is_idle(memory)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_watch_that_another_thread_collects_ends_in_the_thread_of_its_loop(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list[int]()
+    monkeypatch.setattr(memory.live, "leave", lambda _: left.append(threading.get_ident()))
+    watch = memory.live.watch()
+    watch.change({1: value_of(at("a"))})
+    await anext(watch)
+    holder = list[object]([watch])
+    holder.append(holder)  # a circle, as an error and its frames are one
+    del watch, holder
+    collector = threading.Thread(target=gc.collect)
+    collector.start()
+    collector.join()
+    assert left == []
+    await settled()
+    assert left == [threading.get_ident()]
 
 
 async def test_a_reading_that_runs_when_the_last_one_leaves_is_stopped(memory: Store) -> None:

@@ -124,7 +124,7 @@ async def test_what_waits_for_an_expiry_costs_no_memory_when_nobody_waits_any_mo
         await staying.until(_1=b"%d" % number)
     gc.collect()
     assert sum(isinstance(thing, Reading) for thing in gc.get_objects()) < 100
-    assert len(store.live._alarms) < 100  # noqa: SLF001  nothing else tells
+    assert len(store.live._alarms) < 100
 
 
 @pytest.mark.row("F-L8")
@@ -192,7 +192,7 @@ async def test_a_failing_read_of_one_watch_lets_no_other_believe_that_it_caught_
 async def test_a_torn_answer_is_not_shown_because_something_else_could_not_be_read(
     store: Store, engine: HookedEngine, clock: ManualClock
 ) -> None:
-    """x and y are always equal; one reading sees them at two instants, just before the store goes away."""
+    """X and y are always equal; one reading sees them at two instants, just before the store goes away."""
     await put(store, ("x", b"1"), ("y", b"1"), ("a", b"1"))
     half, go_on = asyncio.Event(), asyncio.Event()
 
@@ -337,14 +337,14 @@ async def test_nothing_is_followed_for_a_reading_that_was_left_when_it_was_overd
         seen = eye(store, {1: Reading(("stubborn", is_overdue), stubborn)})
         await settled()
         if is_overdue:
-            store.live._woken.set()  # noqa: SLF001  so that its timer is set, whatever else is wrong
+            store.live._woken.set()
             await settled()
             clock.advance(limits.LIVE_EVALUATION)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         await seen.close()
         await settled()
-        assert store.live._interest.is_empty  # noqa: SLF001  nothing else tells
+        assert store.live._interest.is_empty
 
 
 async def test_nothing_is_followed_for_a_reading_that_was_left_while_it_could_not_be_read(
@@ -371,7 +371,7 @@ async def test_nothing_is_followed_for_a_reading_that_was_left_while_it_could_no
     await settled()
     await staying.close()
     await settled()
-    assert store.live._interest.is_empty  # noqa: SLF001  nothing else tells
+    assert store.live._interest.is_empty
 
 
 caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="nobody")
@@ -409,8 +409,7 @@ async def test_after_the_log_could_not_be_read_one_can_watch_again_at_once(
     engine.before_changes = break_down
     await put(store, ("a", b"2"))
     with pytest.raises(RuntimeError, match="broken"):
-        while True:
-            await anext(watch)
+        await anext(watch)
     seen = eye(store, {1: value_of(at("a"))})
     await seen.until(_1=b"2")
     await put(store, ("a", b"3"))

@@ -1,6 +1,7 @@
 """Watches through everything that may befall them, in any order, beside a model that reads all of it anew."""
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -10,12 +11,11 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from sojourn.engines.memory import MemoryEngine
-from sojourn.kernel import Attempt, Delete, Put, Store
+from sojourn.kernel import Attempt, Delete, Put, Reads, Store
 from sojourn.kernel.live import Reading
 from sojourn.testing import ManualClock
 
-from .following import at, settled, write
+from .following import HookedEngine, at, settled, write
 from .looking import Asked, Look, State, both, page, pointed, value
 
 R = TypeVar("R")
@@ -50,7 +50,15 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.clock = ManualClock()
-        self.store = Store(MemoryEngine(clock=self.clock), clock=self.clock)
+        chance = random.Random(0)  # noqa: S311  it must be repeatable, not secret
+        engine = HookedEngine(self.clock)
+
+        async def linger(reads: Reads) -> None:
+            for _ in range(chance.randrange(5)):
+                await asyncio.sleep(0)
+
+        engine.before_read = engine.after_read = linger
+        self.store = Store(engine, clock=self.clock)
         self.expiries: dict[str, int] = {}
         self.states: list[State] = [{}]
         self.gate = asyncio.Event()
@@ -105,7 +113,7 @@ class Lives(RuleBasedStateMachine):
             look = self.looks[number]
             if look is None:
                 look = self.looks[number] = Look(self.store.live.watch(), self.states)
-            look.change({id: self.reading(asked) for id, asked in add.items()}, add, tuple(remove))
+            look.change({place: self.reading(asked) for place, asked in add.items()}, add, tuple(remove))
 
         self.run(change())
 
@@ -177,7 +185,7 @@ class Lives(RuleBasedStateMachine):
                 await look.close()
         await settled()
         assert self.store.live.watches == 0
-        assert self.store.live._interest.is_empty  # noqa: SLF001  nothing else tells
+        assert self.store.live._interest.is_empty
         await self.store.close()
 
 

@@ -10,16 +10,16 @@ had, one not older than the last, and one that has what was committed before a `
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pytest
 
 from sojourn.engines.memory import MemoryEngine
-from sojourn.kernel import Attempt, Delete, Put, Reads, Snapshot, Span, Store, Transaction
+from sojourn.kernel import Attempt, Delete, Put, Reads, Snapshot, Store, Transaction
 from sojourn.kernel.engine import Answer, Changes, Description, Finding, Position, RankPage, Swept
 from sojourn.kernel.keys import RankSpan
-from sojourn.kernel.live import Reading, Watch
+from sojourn.kernel.live import Reading
 from sojourn.kernel.transaction import Write
 from sojourn.testing import ManualClock
 from sojourn.testing.simulation.loop import VirtualLoop, pause
@@ -27,8 +27,8 @@ from sojourn.testing.simulation.loop import VirtualLoop, pause
 from .following import at
 from .looking import Asked, Look, State, both, page, pointed, value
 
-SEEDS = range(200)
-"""Of the schedules by chance, for each scene."""
+OFTEN = (0.1, 0.2, 0.4, 0.8)
+"""How often a schedule by chance departs from who came first goes first."""
 
 LONGEST = 100
 """Choices of a schedule by chance; from there on who came first goes first."""
@@ -139,6 +139,7 @@ class Scene(NamedTuple):
     watched: list[dict[int, Asked]]
     actors: list[list[Step]]
     departures: int
+    seeds: int = 100
 
 
 SCENES = [
@@ -161,14 +162,15 @@ SCENES = [
         {"b": b"0", "c": b"0"},
         [{1: page(2, reverse=True), 2: page(1)}],
         [[Commit({"d": b"1"}), Commit({"b": b"1"}), Commit({"d": None})]],
-        2,
+        1,
+        seeds=300,
     ),
     Scene(
         "an empty span, and what is put into it and taken out again",
         {"a": b"0"},
         [{1: page(5, "m"), 2: value("a")}],
         [[Commit({"n": b"1", "a": b"1"}), Commit({"n": None, "a": b"2"})]],
-        2,
+        1,
     ),
     Scene(
         "two watches of one key, of which the second comes later",
@@ -176,6 +178,14 @@ SCENES = [
         [{1: value("a")}, {}],
         [[Commit({"a": b"1"}), Commit({"a": b"2"})], [Change(1, {1: both("a", "a")})]],
         1,
+    ),
+    Scene(
+        "one who comes while others are busy, to a key that is written",
+        {"a": b"0", "b": b"0"},
+        [{1: value("a")}, {1: value("b")}],
+        [[Commit({"b": b"1"}), Commit({"a": b"1"}), Commit({"a": b"2"})], [Change(1, {2: both("a", "a")})]],
+        1,
+        seeds=900,
     ),
     Scene(
         "two readings of one watch, and what is moved from the one to the other",
@@ -200,6 +210,7 @@ SCENES = [
             [Change(0, {2: both("a", "b")}), Change(0, {1: value("b")}, (2,)), Sync(0)],
         ],
         1,
+        seeds=300,
     ),
     Scene(
         "a sync while another watch is slow",
@@ -283,8 +294,9 @@ def systematic(scene: Scene, run: Callable[[Run], None]) -> int:
         choices = _noted(scene, prefix, run, Run(scene, prefix))
         visited += 1
         for place in range(len(prefix), len(choices)):
-            for chosen in range(1, choices[place] if budget else 0):
-                left.append(((*prefix, *[0] * (place - len(prefix)), chosen), budget - 1))
+            departed = (*prefix, *[0] * (place - len(prefix)))
+            others = range(1, choices[place] if budget else 0)
+            left.extend(((*departed, chosen), budget - 1) for chosen in others)
     return visited
 
 
@@ -292,7 +304,9 @@ def by_chance(scene: Scene, run: Callable[[Run], None], seeds: range) -> int:
     """Run a schedule for each seed; return how many that were."""
     for seed in seeds:
         chance = random.Random(seed)  # noqa: S311  it must be repeatable, not secret
-        _noted(scene, seed, run, Run(scene, [chance.randrange(6) for _ in range(LONGEST)]))
+        often = chance.choice(OFTEN)
+        schedule = [chance.randrange(6) if chance.random() < often else 0 for _ in range(LONGEST)]
+        _noted(scene, seed, run, Run(scene, schedule))
     return len(seeds)
 
 
@@ -311,8 +325,8 @@ def test_no_schedule_loses_a_change_or_shows_what_never_was() -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         for scene in SCENES:
             taken = systematic(scene, lambda run: runner.run(run.go()))
-            drawn = by_chance(scene, lambda run: runner.run(run.go()), SEEDS)
+            drawn = by_chance(scene, lambda run: runner.run(run.go()), range(scene.seeds))
             visited += taken + drawn
-            print(f"{taken:>7,} schedules, and {drawn} by chance: {scene.name}")
-    print(f"{visited:>7,} schedules in all")
-    assert visited > 3_900
+            print(f"{taken:>7,} schedules, and {drawn} by chance: {scene.name}")  # noqa: T201  how much was searched
+    print(f"{visited:>7,} schedules in all")  # noqa: T201
+    assert visited > 2_500

@@ -150,8 +150,7 @@ async def test_after_a_sync_one_sees_what_another_process_had_committed(shared_u
         seen = eye(reader, {1: Reading("value", value)})
         for number in range(20):
             await put(writer, ("a", b"%d" % number))
-            seen.watch.sync(number)
-            await seen.until(lambda number=number: number in seen.synced)
+            await seen.synced_with(number)
             assert int(seen.shown[1]) == number
             late = reader.live.watch()
             late.change({1: Reading("value", value)})

@@ -32,6 +32,10 @@ def add_shared(functions: Functions) -> None:
         for place in ("here", "there"):
             await ctx.db(shared).put(place, 1)
 
+    @functions.mutation.sessionless
+    async def count_up(ctx: MutationCtx) -> int:
+        return await ctx.db(shared).update("count", lambda count: count + 1)
+
 
 def make_functions(sessions: Sessions) -> Functions:
     """A counter and a few ways to fail."""

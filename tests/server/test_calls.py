@@ -48,6 +48,20 @@ async def test_a_request_that_is_sent_again_is_applied_once(client: httpx.AsyncC
     assert (other.status_code, error(other)["code"]) == (400, "request_reused")
 
 
+@pytest.mark.row("F-C60")
+@pytest.mark.parametrize("url", ["memory:"])
+async def test_a_repeat_whose_session_has_ended_is_not_applied_again_by_what_takes_none(
+    client: httpx.AsyncClient, store: Store
+) -> None:
+    assert (await call(client, "mutation", "count_up", request_id="r1")).json() == {"result": 1}
+    assert (await call(client, "mutation", "count_up", request_id="r1")).json() == {"result": 1}
+    session = (await client.get("/session")).json()["session"]
+    await Sessions(store).revoke(session["id"])
+    again = await call(client, "mutation", "count_up", request_id="r1")
+    assert (again.status_code, error(again)["code"]) == (401, "session_invalid")
+    assert (await call(client, "mutation", "count_up")).json() == {"result": 2}
+
+
 async def test_what_the_engine_cannot_do_is_said_as_such(client: httpx.AsyncClient, store: Store) -> None:
     """Over HTTP as well: where it lacks the capability that is the answer, and nothing was written."""
     answer = await call(client, "mutation", "spread")

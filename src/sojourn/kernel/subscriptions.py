@@ -173,9 +173,8 @@ class Subscriptions:
     async def catch_up(self) -> None:
         """Return once every change that was committed before this call has been offered.
 
-        While the engine cannot be reached it waits.
-
         Raises:
+            UnavailableError: the log cannot be read for now, or a part of it.
             ClosedError: nobody reads the log any more; whoever listened has been told.
         """
         if self._reader is None:
@@ -197,7 +196,7 @@ class Subscriptions:
         if reader is not None:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-            self._give_up()
+            self._give_up(_unread())
 
     async def _follow(self, position: Position) -> None:
         pause = 0.01
@@ -207,6 +206,7 @@ class Subscriptions:
                 changes = await self._look(position, 0 if asked else limits.CHANGES_WAIT.total_seconds())
             except UnavailableError as error:
                 _log.warning("changes cannot be read, trying again: %s", error)
+                self._give_up(error)
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, limits.REPEAT_BACKOFF_MAX.total_seconds())
                 continue
@@ -215,7 +215,7 @@ class Subscriptions:
                 self._reader = None  # whoever comes next starts another
                 for listener in tuple(self._all):
                     listener.fail(error)
-                self._give_up()
+                self._give_up(_unread())
                 return
             if changes is None:
                 continue
@@ -228,6 +228,7 @@ class Subscriptions:
                     if not one.done():
                         one.set_result(None)
             elif not changes.keys:
+                self._give_up(UnavailableError("a part of the changes cannot be read"))
                 await self._clock.sleep(pause)
 
     async def _look(self, position: Position, wait: float) -> Changes | None:
@@ -244,11 +245,12 @@ class Subscriptions:
         finally:
             self._looking = None
 
-    def _give_up(self) -> None:
+    def _give_up(self, error: Exception) -> None:
+        """Tell this to those who want to be caught up."""
         asked, self._asked = self._asked, []
         for one in asked:
             if not one.done():
-                one.set_exception(ClosedError("the log is not read any more"))
+                one.set_exception(error)
 
     def _hand_out(self, keys: Iterable[Key], *, gap: bool) -> None:
         if gap:
@@ -274,3 +276,7 @@ class Subscriptions:
                 del self._by_space[scope.name]
         elif not self._by_partition[scope.space, scope.partition]:
             del self._by_partition[scope.space, scope.partition]
+
+
+def _unread() -> ClosedError:
+    return ClosedError("the log is not read any more")

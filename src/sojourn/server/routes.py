@@ -96,7 +96,7 @@ class Routes:
             raise FunctionUnknownError("this server has no functions")
         caller = await self._authority.caller(request)
         function = self._bound.public(Kind(asked.kind), asked.function, is_operator=caller.is_operator)
-        session = await (self._session(request) if function.takes_session else self._perhaps_session(request))
+        session = await (self._session(request) if function.takes_session else self._perhaps_session(request, asked))
         if function.takes_session and function.kind is not Kind.QUERY and session is not None and not session.is_stored:
             await self._begins.spend(request.client)  # a client-minted session begins with its first write
         presented = Presented(self._transport.token(request) or "")
@@ -130,9 +130,15 @@ class Routes:
             raise SessionUnknownError("the request brings no session")
         return await self._sessions.resolve(token)
 
-    async def _perhaps_session(self, request: Request) -> Session | None:
+    async def _perhaps_session(self, request: Request, asked: CallRequest) -> Session | None:
+        """Return the session that the request brings to a function that takes none, if it brings one.
+
+        A repeat is recognised by its session. If that has ended meanwhile it is refused, and not done once more.
+        """
         token = self._transport.token(request)
-        return None if token is None else await self._sessions.find(token)
+        if token is None:
+            return None
+        return await (self._sessions.find(token) if asked.request_id is None else self._sessions.resolve(token))
 
     def _issued(self, request: Request, issued: Issued) -> Answer:
         return json_answer(_shown(issued.session), headers=self._transport.hand_out(request, issued))

@@ -35,16 +35,19 @@ class Entry(msgspec.Struct, frozen=True):
         """Say whether this very secret was ended a moment ago by a sign-in to the session."""
         return self.secret is not None and self.secret.value == lifecycle.RETIRED
 
-    def opened(self) -> Record:
+    def opened(self, *, is_presented: bool = True) -> Record:
         """Return the secret's record, if the session is alive and the secret one of its own.
+
+        A secret that is only looked at again, by who has opened the session with it before, is not `is_presented`.
 
         Raises:
             SessionInvalidError: there is no such session, it has ended, or the secret does not open it.
         """
         self.view.alive()
         if self.secret is None or self.is_retired:
-            # Worth an operator's eye: a token that was rotated away is in somebody's hands, or ids are being tried.
-            _log.warning("session %s was asked for with a secret that does not open it", self.view.session_id)
+            if is_presented:
+                # Worth an operator's eye: a token that was rotated away is in somebody's hands, or ids are being tried.
+                _log.warning("session %s was asked for with a secret that does not open it", self.view.session_id)
             raise SessionUnknownError("no session is opened by this token; it may have been rotated away")
         return self.secret
 

@@ -119,7 +119,7 @@ class Sessions:
         entry = await (self._door.look(credential) if tx is None else self._door.look_in(tx, credential))
         if self.mode is Mode.MINTED and entry.view.is_unknown:
             return self._session(entry.view, begin=self._door.beginner(entry.credential))
-        entry.opened()
+        entry.opened(is_presented=tx is None)
         if tx is None and entry.view.wants_touch(self.lifetimes):
             await self._note_use(entry.view)
         return self._session(entry.view)

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sojourn.errors import (
     CallTimeoutError,
     ClosedError,
+    CommitUnknownError,
     LimitError,
     ProtocolUnsupportedError,
     RateLimitedError,
@@ -135,6 +136,7 @@ _CLOSE_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (SessionInvalidError, 4401),
     (TicketInvalidError, 4401),
     (CallTimeoutError, 4408),
+    (CommitUnknownError, 1013),
     (LimitError, 4413),
     (ProtocolUnsupportedError, 4426),
     (RateLimitedError, 4429),

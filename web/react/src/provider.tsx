@@ -50,13 +50,13 @@ function HookedProvider({ ssrFriendly = false, children, client: _, useStorage, 
   const [initial] = useState(() => (ssrFriendly || issued ? undefined : idGenerator()));
   const hook = useStorage(storageKey, initial);
   const [[storage, scope]] = useState(() => {
-    const storage = new HookStorage(hook[0] ?? initial);
+    const storage = new HookStorage(hook, initial);
     const client = new SojournClient<Api>({ ...options, storage, ssr: ssrFriendly });
     return [storage, new Scope(client, ssrFriendly, storage.settled)] as const;
   });
   const [isSecond, setSecond] = useState(false);
   useEffect(() => {
-    if (storage.follow(hook)) scope.follow(hook[0] ?? undefined);
+    if (storage.follow(hook)) scope.follow(hook[0] || undefined);
     // A hook that is made for servers reads what is stored after the first render only.
     if (isSecond) storage.settle();
     else setSecond(true);

@@ -69,9 +69,10 @@ export class HookStorage implements StorageLike {
   settle!: () => void;
   readonly settled = new Promise<void>((resolve) => (this.settle = resolve));
 
-  constructor(value: string | undefined) {
-    this.#value = this.#said = value;
-    this.#isSaved = value === undefined;
+  constructor([value]: Stored, initial: string | undefined) {
+    this.#said = value || undefined;
+    this.#value = this.#said ?? initial;
+    this.#isSaved = this.#value === undefined;
   }
 
   getItem(): string | null {
@@ -91,7 +92,7 @@ export class HookStorage implements StorageLike {
     this.#hook = hook;
     // Many hooks do not store the value that they were given to begin with.
     this.#save();
-    const value = hook[0] ?? undefined;
+    const value = hook[0] || undefined;
     if (value === this.#said) return false;
     this.#said = value;
     if (value === this.#value) return false;

@@ -62,6 +62,30 @@ describe("a visitor", () => {
     expect(actions.map(({ action }) => action)).toEqual(["page_view"]);
   });
 
+  test("of another key is another one", async () => {
+    const { url, fetch } = server();
+    const Two = (): string => {
+      const ids = ["one", "two"].map((storageKey) => useAnonymousId({ ...options, url, fetch, storageKey }));
+      return String(ids[0] !== ids[1]);
+    };
+    const stage = newStage();
+    await stage.show(<Two />);
+    expect(stage.text).toBe("true");
+  });
+
+  test("of a page that is loaded ahead is nobody until it is shown", async () => {
+    const { url, fetch, requests } = server();
+    const page = document as { prerendering?: boolean };
+    page.prerendering = true;
+    const Id = (): string => useAnonymousId({ ...options, url, fetch }) ?? "nobody";
+    const stage = newStage();
+    await stage.show(<Id />);
+    expect([stage.text, requests]).toEqual(["nobody", []]);
+    delete page.prerendering;
+    await doing(() => document.dispatchEvent(new Event("prerenderingchange")));
+    expect(stage.text).toBe(localStorage.getItem(KEY));
+  });
+
   test("beats as often as was asked, while a component wants it, and not after the last is gone", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date"] });
     vi.spyOn(Math, "random").mockReturnValue(0.5);

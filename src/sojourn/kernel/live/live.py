@@ -142,6 +142,13 @@ class Live:
         if not self._seats:
             self._work()
 
+    def forget(self, seat: Seat) -> None:
+        """Leave, as soon as the loop gets to it: garbage is collected in any thread, and in the midst of anything."""
+        if seat in self._seats and self._task is not None:
+            loop = self._task.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self.leave, seat)
+
     def offer(self, key: Key) -> None:
         """Take note of a changed key."""
         for followed in self._interest.of(key):

@@ -57,7 +57,7 @@ class Recording:
         self._register = register
         self._known = known
         self.is_open = True
-        self.is_whole = known is not None
+        self.is_whole = True
         self.keys: dict[Key, None] = {}
         self.spans: dict[Span, Span] = {}
         self.spaces: dict[Space, None] = {}
@@ -96,12 +96,14 @@ class Recording:
         return snapshot
 
     async def rank(self, span: RankSpan, ask: Callable[[RankSpan], Awaitable[RankPage]]) -> RankPage:
-        """Ask for a page of a space by rank; the answer depends on the whole space."""
+        """Ask for a page of a space by rank; the answer depends on the whole space.
+
+        Over partitions such a page is of no one instant anyhow.
+        """
         space = Space(span.space)
         if space not in self.spaces:
             self.spaces[space] = None
             self._register(space)
-        self.is_whole = False
         page = await ask(span)
         self.now = max(self.now, page.now)
         self._note(page.records)

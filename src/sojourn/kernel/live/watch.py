@@ -92,4 +92,4 @@ class Watch:
 
     def __del__(self) -> None:
         """End it, when a loop over it was left and nobody has it any more."""
-        self._live.leave(self._seat)
+        self._live.forget(self._seat)
