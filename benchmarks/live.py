@@ -101,7 +101,7 @@ def _row(many: int, sides: dict[str, _Side], samples: dict[str, tuple[Sample, ..
                 promise=25,
                 aim=10,
                 at_most=True,
-            ),  # fmt: skip
+            ),
             Figure(what="until all have it, as a rate", rounds=ratios(samples["same"], samples["bare"])),
             Figure(what="until the last has it, the longest", rounds=wait_ms(samples["same"], 1), unit="ms"),
             Figure(what="until the call is answered, half of them", rounds=same.answered_ms(), unit="ms"),
@@ -117,8 +117,7 @@ def _row(many: int, sides: dict[str, _Side], samples: dict[str, tuple[Sample, ..
             Figure(what="the bare server: the same", rounds=(memory["bare"],), unit="KB"),
         ),
         remarks=(
-            "The time of a call with its commit is included, and that of the client to take everything in: one process "
-            "for all who watch, which shares the machine with the server.",
+            "The time of the call and its commit is included, and that of one client, which takes everything in.",
             "The bare server answers its call when everybody has been sent to; ours answers when it has committed.",
         ),
     )

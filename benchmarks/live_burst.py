@@ -52,7 +52,7 @@ async def measure(pace: Pace) -> Row:
                 unit="MB",
                 promise=16,
                 at_most=True,
-            ),  # fmt: skip
+            ),
             Figure(
                 what="the same, as a share of all results", rounds=tuple(100 * one / whole for one in grown), unit="%"
             ),

@@ -71,8 +71,8 @@ class _Side:
         self._counts[place] = await self._bound.run(self._add, place=place)
 
     async def _watch(self, place: str) -> None:
-        async for count in self._bound.watch(self._shown, place=place):
-            self._seen[place] = count
+        async for number in self._bound.watch(self._shown, place=place):
+            self._seen[place] = number
             self._told.set()
 
     async def _until(self, holds: Callable[[], bool]) -> None:
@@ -90,7 +90,7 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 async def measure(pace: Pace) -> Row:
-    """Write from tasks of their own, in one process with those who watch, and in a store of its own for each variant."""
+    """Write while nobody watches, and beside those who do, each variant in a store of its own."""
     many = max(1, pace.sessions // _OF_SESSIONS)
     watched = {"alone": (), "elsewhere": tuple(f"elsewhere {number}" for number in range(many)), "each": _PLACES}
     async with AsyncExitStack() as stack:
@@ -105,8 +105,8 @@ async def measure(pace: Pace) -> Row:
     alone, elsewhere, each = (samples[name] for name in watched)
     return Row(
         name="live-mutations",
-        title=f"A mutation on SQLite by {_TASKS} tasks, each at a place of its own, while somebody watches, against the "
-        "same while nobody does",
+        title=f"A mutation on SQLite by {_TASKS} tasks, each at a place of its own, while somebody watches, against "
+        "the same while nobody does",
         figures=(
             count("places whose last number was not shown", tuple(sides["each"].unseen)),
             count("evaluations, while others are watched", tuple(sides["elsewhere"].evaluations)),

@@ -58,9 +58,10 @@ class Caller:
         """Return what the server says of itself."""
         return msgspec.convert(await self._call("query", "state"), State)
 
-    async def _call(self, kind: str, function: str, **arguments: object) -> Any:
+    async def _call(self, kind: str, function: str, **arguments: object) -> object:
         asked = {"kind": kind, "function": function, "arguments": arguments}
-        return msgspec.json.decode(await self._post(b"/call", msgspec.json.encode(asked)))["result"]
+        answer: dict[str, object] = msgspec.json.decode(await self._post(b"/call", msgspec.json.encode(asked)))
+        return answer["result"]
 
     async def _post(self, path: bytes, body: bytes) -> bytes:
         self._writer.write(
@@ -104,7 +105,6 @@ class Viewer(asyncio.Protocol):
     """One who watches: a WebSocket. `on_number` is called with each number that is pushed, as soon as it is there."""
 
     def __init__(self, port: int, on_number: Callable[[int], None]) -> None:
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.pushes = 0
         """How many transitions came."""
         self.received = 0
@@ -142,13 +142,11 @@ class Viewer(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of what to write to."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
-
     def data_received(self, data: bytes) -> None:
+        """Take in what is whole, and keep the rest."""
         self._data = self._data + data if self._data else data
         if not self._is_open:
             head, found, rest = self._data.partition(_HEAD_END)

@@ -16,7 +16,7 @@ ratio is taken within a round, and the figure is the median. Where less is bette
 figure is that of the worst round. What is promised is the floor; the aim is what we work towards. All else is there to
 understand them by, and holds for this machine only.
 
-    make bench                                   # all of it, about eighteen minutes; leave the machine alone meanwhile
+    make bench                                   # all of it, about twenty minutes; leave the machine alone meanwhile
     python -m benchmarks commits http            # some rows, printed only
     python -m benchmarks --quick                 # every row for a moment: the counts hold, the figures say little
 """

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+import hypothesis
 import pytest
 
 import sojourn
@@ -15,6 +16,12 @@ from tests.servers.sharing import Name
 from tests.servers.stores import fresh, remove
 
 pytest_plugins = ["tests.servers.plugin"]
+
+# How fast a machine is, and what else it does meanwhile, is no test's business.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 EMBEDDED: tuple[Literal["memory", "sqlite"], ...] = ("memory", "sqlite")
 SERVERS: tuple[Name, ...] = ("postgres18", "redis-cluster", "valkey")

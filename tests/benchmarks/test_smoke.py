@@ -19,16 +19,18 @@ VISITS = ["actions", "visits", "cleanup"]
 DOCUMENTS = ["documents", "held"]
 SNAPSHOTS = ["snapshots", "histories", "peers"]
 DIALOGS = ["dialogs"]
+LIVE = ["live", "live-mutations", "live-burst"]
 WITH_SERVERS = [
-    *("postgres", "redis", "slow-servers", "round-trips", "turn-trips", "click-trips", "hand-over", "watch", "cluster")
+    *("postgres", "redis", "slow-servers", "round-trips", "turn-trips", "click-trips"),
+    *("hand-over", "watch", "live-processes", "cluster"),
 ]
-ALONE = [name for name in ROWS if name not in VISITS + DOCUMENTS + SNAPSHOTS + DIALOGS + WITH_SERVERS]
+ALONE = [name for name in ROWS if name not in VISITS + DOCUMENTS + SNAPSHOTS + DIALOGS + LIVE + WITH_SERVERS]
 
 
 @pytest.mark.parametrize(
     "names",
-    [ALONE, VISITS, DOCUMENTS, SNAPSHOTS, DIALOGS, WITH_SERVERS],
-    ids=["alone", "visits", "documents", "snapshots", "dialogs", "with servers"],
+    [ALONE, VISITS, DOCUMENTS, SNAPSHOTS, DIALOGS, LIVE, WITH_SERVERS],
+    ids=["alone", "visits", "documents", "snapshots", "dialogs", "live", "with servers"],
 )
 def test_every_row_is_measured_and_its_counts_hold(names: list[str]) -> None:
     """Proves that nothing acknowledged is lost, that callers wait for so many trips only, and that nothing is left."""

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Request, WebSocket, expect
+from playwright.async_api import Page, Request, WebSocket, WebSocketRoute, expect
 
 import sojourn
 from examples.shop.model import FULL, Rack
@@ -206,3 +206,35 @@ async def test_pages_come_back_after_a_kill_and_show_what_was_changed_meanwhile(
     for page in (shop, stock):
         await expect(page.get_by_text("The server is back.")).to_be_visible()
     assert visitor.unexpected(SERVER_IS_AWAY) == []
+
+
+async def test_what_cannot_be_shown_is_said_until_it_can(mortal_shop: Shop, visit: Visit) -> None:
+    """Proves that an error is a state, in a sentence, which the next value ends; and so with a page that is too old."""
+    visitor = await visit(mortal_shop)
+    routes: list[WebSocketRoute] = []
+    seen: list[int] = []
+
+    async def between(route: WebSocketRoute) -> None:
+        server = route.connect_to_server()
+        routes.append(route)
+
+        def hear(frame: str | bytes) -> None:
+            seen.append(json.loads(frame).get("version", 0))
+            route.send(frame)
+
+        server.on_message(hear)
+
+    await visitor.context.route_web_socket("**/live", between)
+    page = await go(visitor, "stock")
+    error = {"code": "unavailable", "message": "the store is away", "retry": "later", "written": "no"}
+    failed = {"type": "transition", "version": max(seen) + 1, "updates": [{"id": 1, "error": error}], "synced": []}
+    routes[-1].send(json.dumps(failed))
+    await expect(page.get_by_role("alert")).to_have_text("What you see may be out of date: the store is away.")
+    async with sojourn.open(mortal_shop.store_url) as store:
+        await carry(store)
+    await expect(page.locator("#trouble")).to_have_text("")
+    await expect(page.locator(".pears .cellar")).to_have_text("11")
+    old = error | {"code": "protocol_unsupported", "message": "this server speaks another version", "retry": "never"}
+    routes[-1].send(json.dumps({"type": "goodbye", "error": old}))
+    await expect(page.get_by_role("alert")).to_contain_text("This page is older than its server.")
+    assert visitor.unexpected() == []

@@ -221,7 +221,7 @@ def test_the_packages_render_a_page_on_a_server(project: Path) -> None:
           return `${id} ${useSessionQuery("basket")} ${useSessionTracker().id}`;
         }
 
-        const props = { url: "https://shop.example", storage: "local", ssrFriendly: true };
+        const props = { storage: "local", ssrFriendly: true };
         const page = renderToString(element(SessionProvider, props, element(Page)));
         if (page !== "undefined undefined undefined") throw new Error(page);
         """,

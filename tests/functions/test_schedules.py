@@ -369,7 +369,11 @@ async def test_a_call_that_is_cancelled_before_it_is_due_never_runs(world: World
     assert (await world.found(ids[0])).started_at is None
 
 
-@pytest.mark.parametrize("name", ["", "x", "x.y", "a." + "0" * 32, "." + "0" * 32, "x" * 2_000])
+@pytest.mark.parametrize(
+    "name",
+    ["", "x", "x.y", "a." + "0" * 32, "." + "0" * 32, "x" * 2_000]
+    + [f"{partition}.{'0' * 32}" for partition in ("é" * 300, "a\0b", "\ud800")],
+)
 async def test_what_was_never_scheduled_is_neither_found_nor_cancelled(here: World, name: str) -> None:
     assert await here.bound.schedules.get(name) is None
     assert not await here.bound.schedules.cancel(name)

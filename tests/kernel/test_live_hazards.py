@@ -426,3 +426,27 @@ async def test_closing_a_watch_wakes_who_waits_for_it(store: Store) -> None:
     with pytest.raises(ClosedError):
         seen.watch.change({1: value_of(at("b"))})
     assert store.live.watches == 0
+
+
+@pytest.mark.row("F-L9")
+async def test_who_begins_to_watch_while_the_log_cannot_be_read_is_told_so(
+    store: Store, engine: HookedEngine, clock: ManualClock
+) -> None:
+    """Nobody knows then what was committed before. Who watches already keeps what he has, until it may be different."""
+    await put(store, ("a", b"1"))
+    old = eye(store, {1: value_of(at("a"))})
+    await old.until(_1=b"1")
+    await settled()
+
+    async def fail() -> None:
+        raise UnavailableError("away")
+
+    engine.before_changes = fail
+    new = eye(store, {1: value_of(at("a"), name="new")})
+    await new.until(_1="UnavailableError")
+    assert old.shown == {1: b"1"}
+    await engine.put(("a", b"2"))
+    engine.before_changes = None
+    async with clock.rushing():
+        await new.until(_1=b"2")
+        await old.until(_1=b"2")

@@ -117,6 +117,40 @@ async def test_the_log_is_read_only_while_somebody_watches(clock: ManualClock) -
         assert asyncio.all_tasks() == before
 
 
+@pytest.mark.promise(9)
+async def test_who_has_caught_up_was_told_of_all_that_was_committed_before(store: Store) -> None:
+    """Although nobody had asked for it yet: the reader was in the midst of a long wait."""
+    subscriptions = store._subscriptions
+    async with store.watch(Space("t")) as changes:
+        for number in range(10):
+            keys = [Key("t", "p", f"{number}-{place}") for place in range(3)]
+            await asyncio.gather(*(put(store, key) for key in keys))
+            await asyncio.gather(*(subscriptions.catch_up() for _ in range(3)))
+            assert await anext(changes) == Changed(frozenset(keys))
+    with pytest.raises(ClosedError):
+        await subscriptions.catch_up()
+
+
+async def test_while_the_log_cannot_be_read_nobody_catches_up(clock: ManualClock) -> None:
+    engine = FaultyEngine(MemoryEngine(clock=clock), 3, fail=0.5)
+    async with Store(engine, clock=clock) as store, clock.rushing(), contextlib.AsyncExitStack() as stack:
+        while True:
+            changes = store.watch(A)
+            with contextlib.suppress(UnavailableError):
+                await stack.enter_async_context(changes)
+                break
+        caught_up = refused = 0
+        while not (caught_up and refused):
+            await put(store, A)
+            try:
+                await store._subscriptions.catch_up()
+            except UnavailableError:
+                refused += 1
+            else:
+                caught_up += 1
+                assert await anext(changes) == Changed(frozenset({A}))
+
+
 async def test_what_cannot_be_a_key_cannot_be_watched(store: Store) -> None:
     with pytest.raises(InvalidError, match="NUL"):
         store.watch(Key("t", "p", "\0"))

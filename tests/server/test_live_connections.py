@@ -290,6 +290,9 @@ async def test_who_says_too_much_is_told_to_slow_down(store: Store, browse: Brow
             pass
         assert message["error"]["code"] == "rate_limited"
         assert (await line.hear())["code"] == 4429
+    async with opened(app) as silent:
+        assert (await silent.events.get())["type"] == "websocket.accept"
+        assert await silent.ended() == ("rate_limited", 4429)
 
 
 # -- The end -----------------------------------------------------------------------------------------------------------

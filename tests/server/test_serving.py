@@ -1,13 +1,15 @@
 """Whom a served application takes for its client."""
 
+import asyncio
 from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 import uvicorn
 
+import sojourn
 from sojourn.errors import UnavailableError
-from sojourn.server import serve
+from sojourn.server import App, serve
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,19 @@ async def test_only_a_proxy_on_this_machine_or_one_that_is_named_is_believed(
     scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", b"203.0.113.1")]}
     await config.loaded_app(scope, None, None)
     assert seen == [client]
+
+
+async def test_what_runs_beside_the_server_and_fails_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def lost(*_: object) -> None:
+        raise LookupError("lost")
+
+    monkeypatch.setattr("sojourn.server.app.sweep_forever", lost)
+    told, said = asyncio.Queue[MutableMapping[str, Any]](), asyncio.Queue[MutableMapping[str, Any]]()
+    serving = asyncio.create_task(App(sojourn.open("memory:"))({"type": "lifespan"}, told.get, said.put))
+    for step in ("startup", "shutdown"):
+        told.put_nowait({"type": f"lifespan.{step}"})
+        assert await said.get() == {"type": f"lifespan.{step}.complete"}
+    await serving
+    assert "LookupError: lost" in caplog.text

@@ -203,4 +203,4 @@ async def in_process(token: str) -> None:
     await run(board, team="red")  # type: ignore[call-arg]
     await run(board, VisitorArg("me"))  # type: ignore[arg-type]
     await run(board)  # type: ignore[call-arg]
-    await bound.run(board, "red", session=session)  # type: ignore[arg-type]
+    await bound.run(board, "red", session=session)  # type: ignore[call-overload]

@@ -11,25 +11,28 @@ export const time = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-
 export function watch(name, args, show) {
   let problem;
   return client.subscribe(name, args, ({ status, value, error }) => {
-    if (status === "error") fail(error, (problem = `What you see may be out of date: ${error.message}.`));
+    if (status === "error") fail(error, (problem = stale(error)), Infinity);
     if (status !== "value") return;
-    if (problem && byId("trouble").textContent === problem) fail();
+    if (byId("trouble").textContent === problem) fail();
     show(value);
   });
+}
+
+function stale({ code, message }) {
+  if (code === "protocol_unsupported") return "This page is older than its server. Please load it anew.";
+  return `What you see may be out of date: ${message}.`;
 }
 
 // -- The connection by which the answers come: the page tells when it is away for longer than a moment
 
 const PATIENCE_MS = 1_500;
 const AWAY = "The server does not answer. Nothing is lost by waiting.";
-const OUTDATED = "This page is older than its server. Please load it anew.";
 let patience;
 
 client.connection.onChange(() => {
   const { state } = client.connection;
-  if (state === "outdated") say(OUTDATED, Infinity);
   if (state === "closed") patience ??= setTimeout(() => say(AWAY, Infinity), PATIENCE_MS);
-  if (state !== "open") return;
+  if (state !== "open" && state !== "outdated") return;
   clearTimeout(patience);
   patience = undefined;
   if (byId("notice").textContent === AWAY) say("The server is back.");
@@ -62,9 +65,9 @@ export function say(text, forMs = 6_000) {
 }
 
 /** Say what went wrong, until something is done again; without an error, say no more of it. */
-export function fail(error, text = error ? sentence(error) : "") {
+export function fail(error, text = error ? sentence(error) : "", forMs = 15_000) {
   if (text) say("");
-  show("trouble", text, 15_000);
+  show("trouble", text, forMs);
 }
 
 function sentence(error) {

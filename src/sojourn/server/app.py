@@ -236,6 +236,8 @@ class App:
                     *([] if self.visits is None else [asyncio.create_task(self.visits.run())]),
                     *([] if self._bound is None else [asyncio.create_task(self._bound.schedules.run())]),
                 ]
+                for task in self._background:
+                    task.add_done_callback(_stopped)
                 if self.dialogs is not None:
                     await self.dialogs.open()
                 await send({"type": "lifespan.startup.complete"})
@@ -258,6 +260,12 @@ class App:
             except SojournError as error:
                 _log.warning("the sweep of sessions waits for the store: %s", error)
             await self.store.clock.sleep(limits.SWEEP_EVERY.total_seconds())
+
+
+def _stopped(task: asyncio.Task[None]) -> None:
+    """Log what has ended a task that runs beside the server, and does not go on: nobody waits for it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("what ran beside the server has failed, and does not go on", exc_info=error)
 
 
 def _route(request: Request, methods: dict[str, Route] | None) -> Route:

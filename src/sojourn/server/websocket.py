@@ -63,6 +63,7 @@ class LiveSocket:
             return
 
     async def _converse(self) -> None:
+        await self._hub.count(self._client)  # or who never says a word would hold a place for nothing
         connect = await first_of(self._connect(), self._hub.clock.sleep(limits.LIVE_CONNECT.total_seconds()))
         if connect is None:
             raise CallTimeoutError(f"nobody connected within {limits.LIVE_CONNECT.total_seconds():.0f} seconds")

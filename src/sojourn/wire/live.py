@@ -27,7 +27,6 @@ from sojourn.wire.failures import Failure
 from sojourn.wire.messages import SessionView
 
 __all__ = [
-    "PROTOCOLS",
     "Beat",
     "Connect",
     "Connected",
@@ -36,6 +35,7 @@ __all__ = [
     "LiveQuery",
     "LiveTransition",
     "LiveUpdate",
+    "PROTOCOLS",
     "Sync",
     "TicketAnswer",
     "WatchChange",

@@ -27,7 +27,8 @@ export async function retrying<T>(
     } catch (error) {
       if (!(error instanceof SojournError) || tried >= retry.attempts || !again(error)) throw error;
       const asked = error.retryAfterMs ?? 0;
-      if (asked > retry.longestMs) throw error;
+      // What is tried without end waits for as long as it takes.
+      if (asked > retry.longestMs && retry.attempts < Number.POSITIVE_INFINITY) throw error;
       const step = Math.min(retry.longestMs, retry.firstMs * 2 ** (tried - 1));
       await abortable(paused(pauseOf(step, asked)), signal);
     }

@@ -7,8 +7,8 @@ import { LOADING, type QueryState, failed, isSame, stateOf, valueOf } from "./st
 import { isObject, notOurs, told } from "./transport.js";
 import { SKIP } from "./types.js";
 
-/** How many queries one connection watches, as many as the server takes. */
-const QUERIES = 1_000;
+/** How many queries one connection watches: as many as the server takes, which watches the session's own life too. */
+const QUERIES = 999;
 
 /** Bytes of the queries that one message adds; the server takes a message of 256 KiB. */
 const ADDED_BYTES = 200_000;

@@ -194,6 +194,18 @@ describe("after a restart of the page", () => {
     expect(functions()).toStrictEqual(["first"]);
   });
 
+  test("what the server asks a long pause for waits for it", async () => {
+    const busy = refused("rate_limited", 429, { retry: "later" }, { "Retry-After": "60" });
+    server.next("POST /call", busy);
+    const { client } = visit();
+    const done = vi.fn();
+    client.mutation("first").then(done);
+    await pass(59_000);
+    expect(done).not.toHaveBeenCalled();
+    await pass(2_000);
+    expect(done).toHaveBeenCalledTimes(1);
+  });
+
   test("what was asked for by another session is not sent under this one", async () => {
     server.next("POST /call", ...never(1));
     ask(visit().client, "first");

@@ -1,6 +1,7 @@
 import { useCallback, useMemo, useSyncExternalStore } from "react";
 import { type ItemOf, type PagedNameOf, type PagesState, type RestOfPages, SKIP } from "sojourn-client";
 
+import { isRaised } from "./queries.js";
 import type { Api } from "./register.js";
 import { useScope } from "./scope.js";
 
@@ -35,6 +36,6 @@ export function useSessionPaginatedQuery<Name extends PaginatedName>(
   const { status, results, error } = useSyncExternalStore(subscribe, state, state);
   const loadMore = useCallback((size?: number) => pages.loadMore(size), [pages]);
   const shown = useMemo(() => ({ status, results, loadMore }), [status, results, loadMore]);
-  if (error) throw error;
+  if (error && isRaised(error, status !== "loadingFirstPage")) throw error;
   return shown;
 }

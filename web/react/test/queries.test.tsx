@@ -289,6 +289,26 @@ describe("an error of a query", () => {
     expect(stage.errors).toEqual([]);
   });
 
+  test("that says nothing of the query leaves what is shown, and is thrown where nothing is", async () => {
+    const { server, client, commit } = visit();
+    const stage = newStage();
+    const say = (code: string): Promise<void> =>
+      doing(() => {
+        const error = { code, message: "?", retry: "later", written: "no" };
+        const updates = server.socket.ids.map((id) => ({ id, error }));
+        server.socket.tell({ type: "transition", version: ++server.version, updates, synced: [] });
+      });
+    await stage.show(<SessionProvider client={client} children={<Price sku="tea" />} />);
+    await say("unavailable");
+    expect(stage.text).toBe("tea 1");
+    await commit(2);
+    expect(stage.text).toBe("tea 2");
+    await doing(() => server.socket.goodbye("protocol_unsupported"));
+    expect([stage.text, client.connection.state, stage.errors]).toEqual(["tea 2", "outdated", []]);
+    await stage.show(<SessionProvider client={client} children={<Price sku="cup" />} />);
+    expect(stage.errors[0]).toMatchObject({ code: "protocol_unsupported" });
+  });
+
   test("F-C71 is a state, for who asks for states, and gives way to a value by itself", async () => {
     const { client, repair } = failing();
     const states = new Set<QueryState>();

@@ -105,8 +105,8 @@ def id_of(call: Key) -> ScheduledId:
 
 def key_of(scheduled_id: str) -> Key | None:
     """Return where the call of this id stands; None: no call has such an id."""
-    match = _ID.fullmatch(scheduled_id) if len(scheduled_id) <= limits.PARTITION_BYTES + 33 else None
-    return None if match is None else layout.scheduled(match[1], match[2])
+    match = _ID.fullmatch(scheduled_id)
+    return layout.scheduled(match[1], match[2]) if match is not None and _is_partition(match[1]) else None
 
 
 def scheduled_of(call: Key, entry: Entry) -> Scheduled:
@@ -176,6 +176,14 @@ async def cancel(tx: Attempt, call: Key) -> bool:
         return False
     tx.write(*ended(call, entry, await tx.now(), ScheduledState.CANCELED))
     return True
+
+
+def _is_partition(text: str) -> bool:
+    """Say whether this can be one. Ids come from browsers, so whatever they hold is no error."""
+    try:
+        return "\0" not in text and len(text.encode()) <= limits.PARTITION_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def _timer(call: Key, entry: Entry) -> Key:

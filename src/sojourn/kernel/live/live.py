@@ -296,11 +296,14 @@ class Live:
             raise UnavailableError("changes cannot be read") from error
 
     def _doubtful(self) -> list[Followed]:
-        """Return what is to be evaluated, with all that is watched beside it by a seat that cannot get on otherwise."""
+        """Return what is to be evaluated, with what stands beside it in a seat that cannot get on otherwise.
+
+        What only waits to be confirmed is left: evaluated again it would wait once more.
+        """
         doubtful = {followed: None for followed in self._unsettled if followed.is_dirty and not followed.is_running}
         for seat in self._waiting:
             if seat.is_hurried:
-                doubtful |= {followed: None for followed in seat.ids if not followed.is_running}
+                doubtful |= {followed: None for followed in seat.ids if followed.is_settled}
         self._unsettled |= doubtful
         return list(doubtful)
 
@@ -371,7 +374,8 @@ class Live:
             return
         self._alarms.see(notes.now)
         if not notes.is_whole and followed.tries >= limits.LIVE_ROUNDS:
-            answer = Answer(None, UnavailableError("what it reads changes faster than it can be read"))
+            if not notes.is_listed:
+                answer = Answer(None, UnavailableError("what it reads changes faster than it can be read"))
             notes.is_whole = True
         if followed.end(notes, answer):
             for seat in followed.seats:

@@ -49,7 +49,8 @@ class Recording:
 
     `owner` is the store whose reads are noted. `scopes` are what the answer depends on, `reads` what to read for it the
     next time; `expires_at` is the first instant, in milliseconds of the engine's clock, at which something that was
-    read is no more. `now` is the latest instant of that clock that an answer came with.
+    read is no more. `now` is the latest instant of that clock that an answer came with. `is_listed`: by rank, which is
+    never known, and shown as it was read when it changes all the time.
     """
 
     def __init__(self, owner: object, register: Callable[[Scope], None], known: Known | None) -> None:
@@ -58,6 +59,7 @@ class Recording:
         self._known = known
         self.is_open = True
         self.is_whole = True
+        self.is_listed = False
         self.keys: dict[Key, None] = {}
         self.spans: dict[Span, Span] = {}
         self.spaces: dict[Space, None] = {}
@@ -96,14 +98,13 @@ class Recording:
         return snapshot
 
     async def rank(self, span: RankSpan, ask: Callable[[RankSpan], Awaitable[RankPage]]) -> RankPage:
-        """Ask for a page of a space by rank; the answer depends on the whole space.
-
-        Over partitions such a page is of no one instant anyhow.
-        """
+        """Ask for a page of a space by rank; the answer depends on the whole space."""
         space = Space(span.space)
         if space not in self.spaces:
             self.spaces[space] = None
             self._register(space)
+        self.is_whole = False
+        self.is_listed = True
         page = await ask(span)
         self.now = max(self.now, page.now)
         self._note(page.records)
