@@ -13,13 +13,13 @@ import sojourn
 from sojourn.kernel import Store
 from sojourn.testing import ManualClock
 from tests.servers.sharing import Name
-from tests.servers.stores import fresh, remove
+from tests.servers.stores import fresh, leave
 
 pytest_plugins = ["tests.servers.plugin"]
 
 # How fast a machine is, and what else it does meanwhile, is no test's business.
 hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "any machine", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
 
@@ -67,7 +67,7 @@ def _unused(name: Literal["memory", "sqlite"] | Name, request: pytest.FixtureReq
     else:
         url = fresh(name)
         yield url
-        remove(url)
+        leave(url)
 
 
 @pytest.fixture

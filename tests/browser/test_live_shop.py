@@ -94,7 +94,7 @@ async def test_an_idle_page_asks_for_nothing_but_a_sign_of_life(mortal_shop: Sho
         await expect(shop.locator("#here")).to_have_text("One visitor")
     asked = Counter(wire.asked)
     assert asked.pop("/visit") == 1
-    asked.pop("/visit/actions", None)  # of the tracker, too: how long the page was looked at
+    assert asked.pop("/visit/actions", 0) <= 1  # goes with the heartbeat: how long the page was looked at
     assert (asked, wire.sent) == (Counter(), [])
     assert clerk.unexpected() == []  # the other's reports have fractions of milliseconds by this clock, and are refused
 

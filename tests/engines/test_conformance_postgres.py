@@ -9,7 +9,7 @@ from sojourn.kernel.clock import Clock
 from sojourn.testing import conformance
 from sojourn.testing.conformance import Capability
 from tests.servers import Name
-from tests.servers.stores import fresh, remove
+from tests.servers.stores import fresh, leave
 
 
 class Postgres18Harness:
@@ -28,7 +28,7 @@ class Postgres18Harness:
 
     async def destroy(self, address: str) -> None:
         """Remove all that is in the schema."""
-        remove(address)
+        leave(address)
 
 
 class Postgres16Harness(Postgres18Harness):

@@ -17,7 +17,7 @@ from tests.servers.postgres import Postgres
 from tests.servers.process import ServerError
 from tests.servers.redis import DURABLE, Redis
 from tests.servers.sharing import NAMES, Name, shared, sharing
-from tests.servers.stores import fresh, remove
+from tests.servers.stores import fresh, leave, remove
 
 __all__ = [
     "DURABLE",
@@ -28,6 +28,7 @@ __all__ = [
     "Redis",
     "ServerError",
     "fresh",
+    "leave",
     "remove",
     "shared",
     "sharing",

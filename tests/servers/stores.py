@@ -1,15 +1,14 @@
 """Stores of a test's own on the servers of the run: made by their name, and removed without a trace.
 
-To make a schema of PostgreSQL takes longer than most tests do with it. So a schema that a test has left is emptied and
-given to a later one, which cannot tell it from a new one; `forget` drops those that are kept when the run ends. Who
-cleans up stays connected, for the same reason.
+To make a schema of PostgreSQL takes longer than most tests do with it. So one that a test leaves is emptied and given
+to a later test, which cannot tell it from a new one; `forget` removes what is left when the run ends. Who cleans up
+stays connected, for the same reason.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import deque
-from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -49,24 +48,28 @@ def fresh(name: Name) -> str:
     return _with(url, "schema", _unheard_of())
 
 
+def leave(url: str) -> None:
+    """Give up a store that `fresh` has named: it is removed, or made fresh again when somebody wants one."""
+    if _is_postgres(url):
+        place, schema = _parted(url, "schema")
+        _left.setdefault(place, deque()).append(schema)
+    else:
+        remove(url)
+
+
 def remove(url: str) -> None:
     """Remove a store that `fresh` has named, if it was ever made."""
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
     if _is_postgres(url):
-        _left.setdefault(urlunsplit(parts._replace(query="")), deque()).extend(query["schema"])
+        _drop(*_parted(url, "schema"))
     else:
-        _delete(urlunsplit(parts._replace(query="")), *query["prefix"])
+        _delete(*_parted(url, "prefix"))
 
 
 def forget() -> None:
-    """Drop the schemas that are kept, where their server still runs, and disconnect."""
-    import psycopg  # noqa: PLC0415
-
+    """Remove what was left, and disconnect."""
     for url, schemas in _left.items():
-        with suppress(psycopg.Error):
-            for schema in schemas:
-                _drop(url, schema)
+        for schema in schemas:
+            _drop(url, schema)
     for connection in (*_connections.values(), *(master for masters in _masters.values() for master in masters)):
         connection.close()
     for kept in (_left, _connections, _masters):
@@ -79,6 +82,13 @@ def _unheard_of() -> str:
 
 def _with(url: str, word: str, name: str) -> str:
     return f"{url}{'&' if urlsplit(url).query else '?'}{word}={name}"
+
+
+def _parted(url: str, word: str) -> tuple[str, str]:
+    """Return the URL of the server, and the name of the store there."""
+    parts = urlsplit(url)
+    (name,) = parse_qs(parts.query)[word]
+    return urlunsplit(parts._replace(query="")), name
 
 
 def _is_postgres(url: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 import sojourn
 from sojourn.kernel import Key, Put, Transaction, ids
-from tests.servers import NotInstalledError, Postgres, Redis, ServerError, fresh, remove, shared, sharing
+from tests.servers import NotInstalledError, Postgres, Redis, ServerError, fresh, leave, shared, sharing
 from tests.servers.binaries import find
 from tests.servers.process import READY_S, family
 from tests.servers.proxy import Proxy
@@ -83,12 +83,12 @@ async def test_a_schema_that_was_used_before_is_like_a_new_one() -> None:
             unused.append(contents(url))
             await store.commit(Transaction(ids.new(), writes=(Put(Key("space", "partition", "item"), b""),)))
         assert contents(url) != unused[-1]
-        remove(url)
+        leave(url)
         used.append(url)
         url = fresh("postgres18")
     assert contents(url) == unused[0]
     assert all(like == unused[0] for like in unused)
-    remove(url)
+    leave(url)
 
 
 async def test_a_schema_that_somebody_still_uses_is_not_used_again() -> None:
@@ -96,11 +96,11 @@ async def test_a_schema_that_somebody_still_uses_is_not_used_again() -> None:
     url = fresh("postgres18")
     async with sojourn.open(url) as store:
         await store.commit(Transaction(ids.new(), writes=(Put(Key("space", "partition", "item"), b""),)))
-        remove(url)
+        leave(url)
         for _ in range(10):
             other = fresh("postgres18")
             assert other != url
-            remove(other)
+            leave(other)
 
 
 def test_servers_end_with_the_run_however_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ const BEAT_MS = 60_000;
 /** How long one request may take; what it tells is small, and soon told again. */
 const TIMEOUT_MS = 10_000;
 
-/** How often the time is reported during which the page is looked at. */
-const REPORT_MS = 15_000;
+/** How often what could not be sent is tried again. Where nothing waits, nothing is sent. */
+const AGAIN_MS = 15_000;
 
 /** Bytes of an action's metadata, as many as the server takes. */
 const METADATA_BYTES = 8_192;
@@ -85,6 +85,7 @@ export class SojournTracker {
   readonly #turn: Turn;
   readonly #peers = new Peers();
   readonly #engagement = new Engagement();
+  #again: ReturnType<typeof setInterval> | undefined;
   readonly #seats = new Set<Seat>();
   #ground: Ground | undefined;
   /** What was said about consent and is not stored, because that is not to be or nowhere yet. */
@@ -101,7 +102,6 @@ export class SojournTracker {
   /** The member that a visitor without an id is in rooms. */
   #member: string | undefined;
   #path: string | undefined;
-  #reports: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: TrackerOptions = {}) {
     this.#options = options;
@@ -262,7 +262,7 @@ export class SojournTracker {
     this.#turn.want(this.#name());
     for (const seat of this.#seats) seat.enter(this.#memberId(), this.#grounded().line);
     this.#engagement.turn(isLookedAt());
-    this.#reports ??= setInterval(() => this.#report(), REPORT_MS);
+    this.#again ??= setInterval(() => void this.#outbox.flush(), AGAIN_MS);
   }
 
   #withdraw(): void {
@@ -270,8 +270,8 @@ export class SojournTracker {
     this.#turn.drop();
     for (const seat of this.#seats) seat.exit();
     this.#engagement.turn(false);
-    clearInterval(this.#reports);
-    this.#reports = undefined;
+    clearInterval(this.#again);
+    this.#again = undefined;
   }
 
   /** The page may never be seen again: say all there is to say. */
@@ -333,6 +333,9 @@ export class SojournTracker {
   async #beat(): Promise<number> {
     const { tracked, interval_ms: intervalMs } = await this.#grounded().line.ask("/visit", { visitor: this.#visitor() });
     if (typeof tracked !== "boolean" || typeof intervalMs !== "number") throw notOurs();
+    // The time during which the page was looked at goes along, so that an idle page sends nothing in between.
+    this.#engagement.turn(isLookedAt());
+    this.#noteEngaged();
     void this.#catchUp();
     return intervalMs;
   }
@@ -340,12 +343,6 @@ export class SojournTracker {
   /** The server can be had, and this tab speaks for all. */
   async #catchUp(): Promise<void> {
     if (await this.#outbox.flush()) await this.#outbox.adopt();
-  }
-
-  #report(): void {
-    this.#engagement.turn(isLookedAt());
-    this.#noteEngaged();
-    void this.#outbox.flush();
   }
 
   #noteEngaged(): void {
