@@ -76,7 +76,7 @@ class Line:
         """
         self._reach()
         self._witness.sent(self._host.name, batch)
-        return await outside(self._commit(batch))
+        return await outside(self._witness.carrying(self._commit(batch)))
 
     async def read(self, reads: Reads) -> Snapshot:
         """Read by the engine, or fail.

@@ -6,8 +6,8 @@ It applies the transactions of a batch one by one, so that the canon sees every 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -38,6 +38,8 @@ from sojourn.testing.simulation.report import Telling
 
 __all__ = ["KINDS", "Witness"]
 
+T = TypeVar("T")
+
 KINDS: Final = ("account", "note")
 """Accounts are traded and get messages; notes are rolled back and erased."""
 
@@ -64,6 +66,7 @@ class Witness:
         self._asked: set[tuple[Name, int]] = set()
         self._seen: set[TransactionId] = set()
         self._under_way: dict[asyncio.Task[None], None] = {}
+        self._carried = 0
 
     def token(self, server: str, name: Name) -> int:
         """Return the token that was granted last to this server for this document."""
@@ -86,10 +89,18 @@ class Witness:
         self._under_way[task] = None
         task.add_done_callback(self._under_way.pop)
 
+    async def carrying(self, work: Awaitable[T]) -> T:
+        """Do it, and count it as under way meanwhile: what was sent arrives, also when its sender is dead by then."""
+        self._carried += 1
+        try:
+            return await work
+        finally:
+            self._carried -= 1
+
     @property
     def under_way(self) -> int:
         """How many deliveries are still to come."""
-        return len(self._under_way)
+        return len(self._under_way) + self._carried
 
     async def changes(self, since: Position | None, wait: float) -> Changes:
         """Ask the engine for changes."""
