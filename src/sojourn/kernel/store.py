@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -417,7 +417,7 @@ class Store:
         return next((outcome for outcome in outcomes if isinstance(outcome, Conflict)), None)
 
     async def _wait_turn(self, queue: _Queue, conflict: Conflict, number: int) -> None:
-        if queue.is_queued:
+        if queue.meets_strangers():
             # Queued and still in conflict: the rival is another process, so only chance can part the two.
             most = min(0.0005 * 2 ** min(number, 10), limits.RUN_BACKOFF_MAX.total_seconds())
             await self.clock.sleep(random.uniform(0, most))  # noqa: S311  jitter, not a secret
@@ -446,6 +446,10 @@ class Store:
         return self._batcher
 
 
+_STRAGGLERS: Final = 3
+"""Conflicts in one's turn that are not yet taken for those with another process."""
+
+
 class _Queue:
     """The turns that one call of `run` takes: none before a conflict, unless its partition is busy already.
 
@@ -457,10 +461,15 @@ class _Queue:
         self._waits = waits
         self._used = set[str]()
         self._held: tuple[str, ...] = ()
+        self._conflicts = 0
 
-    @property
-    def is_queued(self) -> bool:
-        return bool(self._held)
+    def meets_strangers(self) -> bool:
+        """Count a conflict; say whether it is one with another process, as far as can be known.
+
+        Whoever has its turn may still meet those of this process who had set out before anybody queued.
+        """
+        self._conflicts += bool(self._held)
+        return self._conflicts > _STRAGGLERS
 
     async def enter(self, partition: str, may_wait: bool) -> None:  # noqa: FBT001  the one thing that is told of it
         """Note the partition that an attempt is about to read, and wait if it may and others already queue for it."""
