@@ -105,7 +105,8 @@ async def test_a_document_of_exactly_the_size_of_a_piece_is_one_record(store: St
         writes = chunks.put(key, b"j" + b"x" * (size - 1), replaces=None)
         assert len(writes) == 1 + expected
     sizes = set[bool]()
-    for size in range(2 * limits.CHUNK_BYTES - 20_000, 2 * limits.CHUNK_BYTES + 5_000, 5_000):
+    # From well below the edge: how well this is compressed differs between builds of Zstandard by a percent or two.
+    for size in range(2 * limits.CHUNK_BYTES - 60_000, 2 * limits.CHUNK_BYTES + 5_000, 13_000):
         await write(books, "edge", text(size, seed=size))
         stored, parts = await head(store, "edge"), await pieces(store, "edge")
         assert len(stored.value) <= limits.CHUNK_BYTES
